@@ -1,0 +1,31 @@
+"""Grokfast for JAX: amplify the slow part of the gradients, as Optax transformations.
+
+Grokfast (arXiv 2405.20233) views each parameter's gradient over training steps as a
+signal and adds its low-passed copy to it, ``ĝ = g + λ·(h ∗ g)``:
+
+>>> import optax
+>>> from grokfast_jax import grokfast_ema
+>>> optimizer = optax.chain(grokfast_ema(alpha=0.98, lamb=2.0), optax.adamw(1e-3))
+"""
+
+from grokfast_jax._amplify import AmplifyState, amplify
+from grokfast_jax._grokfast import grokfast_ema, grokfast_ma
+from grokfast_jax._lowpass import (
+    ExponentialMovingAverageState,
+    MovingAverageState,
+    exponential_moving_average,
+    moving_average,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AmplifyState",
+    "ExponentialMovingAverageState",
+    "MovingAverageState",
+    "amplify",
+    "exponential_moving_average",
+    "grokfast_ema",
+    "grokfast_ma",
+    "moving_average",
+]
