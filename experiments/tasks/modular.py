@@ -1,0 +1,143 @@
+"""Equations a ∘ b = c, learnt by a small transformer: the task of Power et al.
+
+An equation is the four tokens x, operation, y, equals; the answer is predicted at the
+last position. With n symbols, equals is token n and the operation token n + 1.
+"""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.config import option
+from experiments.data.algorithmic import (
+    OPERATIONS,
+    is_prime,
+    number_of_symbols,
+    operation_table,
+)
+from experiments.models.power_transformer import PowerTransformer
+from experiments.models.transformer import Transformer
+from experiments.tasks.base import Task
+
+_ARCHITECTURES = {"grokfast": Transformer, "power": PowerTransformer}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModularTask(Task):
+    """x ∘ y for all x and y, part of the table for training, the rest to validate."""
+
+    name: ClassVar[str] = "modular"
+
+    operation: str = option(
+        "mul",
+        "Operation: mul is x·y with y ≠ 0, the published task.",
+        choices=OPERATIONS,
+    )
+    prime: int = option(97, "Modulus p, a prime.", minimum=3)
+    train_fraction: float = option(
+        0.5, "Part of the table used for training.", above=0.0, below=1.0
+    )
+    architecture: str = option(
+        "grokfast",
+        "Transformer: grokfast (pre-norm, GELU) or power (post-norm, ReLU).",
+        choices=tuple(_ARCHITECTURES),
+    )
+    width: int = option(128, "Features of the transformer.", minimum=2)
+    layers: int = option(2, "Blocks of the transformer.", minimum=1)
+    heads: int = option(4, "Attention heads; must divide the width.", minimum=1)
+
+    def __post_init__(self) -> None:
+        """Check what the ranges of single options cannot tell."""
+        super().__post_init__()
+        if not is_prime(self.prime):
+            raise ValueError(f"prime must be a prime number, got {self.prime}.")
+        if self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width = {self.width}, got {self.heads}."
+            )
+        if not 0 < self.train_size < self.table_size:
+            raise ValueError(
+                "train_fraction must leave at least one of the "
+                f"{self.table_size} equations on both sides, got {self.train_fraction}."
+            )
+
+    @functools.cached_property
+    def table_size(self) -> int:
+        """Number of equations."""
+        return len(operation_table(self.operation, self.prime)[0])
+
+    @property
+    def train_size(self) -> int:
+        """Number of equations to train on."""
+        return round(self.table_size * self.train_fraction)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens: the symbols, equals and the operation."""
+        return number_of_symbols(self.operation, self.prime) + 2
+
+    def load(self) -> dict[str, np.ndarray]:
+        """``tokens [N, 4]`` and ``answers [N]``, int32."""
+        x, y, answers = operation_table(self.operation, self.prime)
+        equals, operation = self.vocabulary - 2, self.vocabulary - 1
+        columns = [x, np.full_like(x, operation), y, np.full_like(x, equals)]
+        return {"tokens": np.stack(columns, axis=1), "answers": answers}
+
+    def split(self, data: Any, key: jax.Array) -> tuple[Any, Any]:
+        """A random part of the table; for one seed, nested across fractions."""
+        order = jax.random.permutation(key, self.table_size)
+        shuffled = jax.tree.map(lambda a: a[order], data)
+        return (
+            jax.tree.map(lambda a: a[: self.train_size], shuffled),
+            jax.tree.map(lambda a: a[self.train_size :], shuffled),
+        )
+
+    def init(self, key: jax.Array) -> tuple[Any, Any]:
+        """Parameters as a nested dict; there is no model state."""
+        return nnx.to_pure_dict(nnx.state(self._model(nnx.Rngs(key)))), ()
+
+    def loss(
+        self,
+        params: Any,
+        model_state: Any,
+        examples: Any,
+        weights: jax.Array,
+        key: jax.Array,
+    ) -> tuple[jax.Array, Any]:
+        """Weighted mean cross-entropy of the answers."""
+        del key
+        losses = _cross_entropy(self._logits(params, examples), examples)
+        return jnp.sum(losses * weights) / jnp.sum(weights), model_state
+
+    def metrics(
+        self, params: Any, model_state: Any, examples: Any
+    ) -> dict[str, jax.Array]:
+        """Cross-entropy and accuracy (0 or 1) of each answer."""
+        del model_state
+        logits = self._logits(params, examples)
+        correct = jnp.argmax(logits, axis=-1) == examples["answers"]
+        return {"loss": _cross_entropy(logits, examples), "accuracy": correct}
+
+    def _logits(self, params: Any, examples: Any) -> jax.Array:
+        return nnx.merge(self._graph, params)(examples["tokens"])
+
+    def _model(self, rngs: nnx.Rngs) -> nnx.Module:
+        architecture = _ARCHITECTURES[self.architecture]
+        return architecture(
+            self.vocabulary, self.width, self.layers, self.heads, rngs=rngs
+        )
+
+    @functools.cached_property
+    def _graph(self) -> nnx.GraphDef:
+        model = nnx.eval_shape(lambda: self._model(nnx.Rngs(0)))
+        return nnx.split(model)[0]
+
+
+def _cross_entropy(logits: jax.Array, examples: Any) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, examples["answers"])

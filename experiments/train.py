@@ -1,0 +1,168 @@
+"""The compiled training engine: one scanned chunk of steps. Pure: no I/O, no printing.
+
+``initialize`` makes the state of a run, ``run_chunk`` advances it. Everything random
+derives from the seed, the epoch and the step, so a run that is interrupted and resumed
+goes on with the same numbers, and nothing random needs to be saved.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.config import Config
+from experiments.optimizers import build_optimizer
+
+
+class TrainState(NamedTuple):
+    """State of a run between two chunks.
+
+    Attributes:
+      step: optimizer updates done, int32. Shared by all lanes of a batched run.
+      params: model parameters.
+      model_state: what the model changes without gradients, or ``()``.
+      opt_state: state of the filter and the optimizer.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+
+
+class Keys(NamedTuple):
+    """Independent random keys of one run, all derived from its seed."""
+
+    init: jax.Array
+    split: jax.Array
+    order: jax.Array
+    step: jax.Array
+
+    @classmethod
+    def from_seed(cls, seed: jax.Array) -> "Keys":
+        """Keys for a traced or concrete seed."""
+        return cls(*jax.random.split(jax.random.key(seed), len(cls._fields)))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def initialize(
+    config: Config, hyper: dict[str, Any], data: Any
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The state before the first step, and its metrics."""
+    keys = Keys.from_seed(hyper["seed"])
+    params, model_state = config.task.init(keys.init)
+    params = jax.tree.map(lambda p: p * hyper["init_scale"].astype(p.dtype), params)
+    opt_state = build_optimizer(config, hyper).init(params)
+    state = TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
+    return state, evaluate(config, state, config.task.split(data, keys.split))
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "length"), donate_argnames="state"
+)
+def run_chunk(
+    config: Config, length: int, hyper: dict[str, Any], data: Any, state: TrainState
+) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
+    """``length`` training steps in one scan, then an evaluation on the full splits.
+
+    Args:
+      config: what is static, ``Config.static()``.
+      length: number of steps, static.
+      hyper: what is traced, ``Config.traced()``.
+      data: ``task.load()`` on the device.
+      state: state before the first of these steps; donated.
+
+    Returns:
+      The new state, its metrics, and the training loss of each step before its
+      update, ``[length]``.
+    """
+    task = config.task
+    keys = Keys.from_seed(hyper["seed"])
+    optimizer = build_optimizer(config, hyper)
+    training, validation = task.split(data, keys.split)
+    size = _size(training)
+    batch_size = min(config.training.batch_size, size)
+    steps_per_epoch = -(-size // batch_size)
+
+    def order_of(epoch: jax.Array) -> jax.Array:
+        order = task.order(data, keys.order, epoch, size)
+        return jnp.pad(order, (0, steps_per_epoch * batch_size - size))
+
+    def step_and_order(carry, _):
+        state, order = carry
+        epoch, batch = state.step // steps_per_epoch, state.step % steps_per_epoch
+        # A true branch even under vmap: the step is shared by all lanes.
+        order = jax.lax.cond(batch == 0, lambda: order_of(epoch), lambda: order)
+        rows = batch * batch_size + jnp.arange(batch_size)
+        examples = jax.tree.map(lambda a: a[order[rows]], training)
+        weights = (rows < size).astype(jnp.float32)
+        key = jax.random.fold_in(keys.step, state.step)
+        state, loss = train_step(task, optimizer, state, examples, weights, key)
+        return (state, order), loss
+
+    order = order_of(state.step // steps_per_epoch)
+    (state, _), losses = jax.lax.scan(step_and_order, (state, order), length=length)
+    return state, evaluate(config, state, (training, validation)), losses
+
+
+def train_step(
+    task: Any,
+    optimizer: optax.GradientTransformationExtraArgs,
+    state: TrainState,
+    examples: Any,
+    weights: jax.Array,
+    key: jax.Array,
+) -> tuple[TrainState, jax.Array]:
+    """One update; also returns the loss before it."""
+    step, params, model_state, opt_state = state
+    (loss, new_model_state), gradient = task.value_and_grad(
+        params, model_state, examples, weights, key
+    )
+
+    def value_fn(params):  # for line searches; all trials share the step's key
+        return task.loss(params, model_state, examples, weights, key)[0]
+
+    updates, opt_state = optimizer.update(
+        gradient, opt_state, params, value=loss, grad=gradient, value_fn=value_fn
+    )
+    params = optax.apply_updates(params, updates)
+    return TrainState(step + 1, params, new_model_state, opt_state), loss
+
+
+def evaluate(
+    config: Config, state: TrainState, splits: tuple[Any, Any]
+) -> dict[str, jax.Array]:
+    """Mean metrics on the full splits, as ``train_loss``, ``validation_loss``, …."""
+
+    def metrics(examples):
+        return config.task.metrics(state.params, state.model_state, examples)
+
+    return {
+        f"{split}_{name}": jnp.mean(values, dtype=jnp.float32)
+        for split, examples in zip(("train", "validation"), splits, strict=True)
+        for name, values in _in_batches(
+            metrics, examples, config.training.batch_size
+        ).items()
+    }
+
+
+def _in_batches(f, examples: Any, batch_size: int) -> Any:
+    """``f(examples)`` in batches, so that activations stay small and in the cache."""
+    size = _size(examples)
+    whole = size // batch_size * batch_size
+    parts = []
+    if whole:
+        batches = jax.tree.map(
+            lambda a: a[:whole].reshape(-1, batch_size, *a.shape[1:]), examples
+        )
+        mapped = jax.lax.map(f, batches)
+        parts.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), mapped))
+    if whole < size:
+        parts.append(f(jax.tree.map(lambda a: a[whole:], examples)))
+    return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+
+
+def _size(examples: Any) -> int:
+    return jax.tree.leaves(examples)[0].shape[0]
