@@ -8,7 +8,7 @@ accuracy at the end of every epoch (``its``, ``val_acc``).
 
 import dataclasses
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,48 +69,45 @@ class Replay(NamedTuple):
 
 
 def replay(
-    path: Path,
+    record: dict[str, np.ndarray],
     filter_options: FilterOptions,
     optimizer_options: OptimizerOptions,
     *,
     batch_size: int = 512,
     heads: int = 4,
     max_steps: int | None = None,
-    progress: Callable[[int, int], None] = lambda step, steps: None,
+    on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Replay:
     """Train from a record's start on its batches.
 
     Args:
-      path: the record; see the module's description.
+      record: from :func:`load_record`.
       filter_options: the filter of the recorded run.
       optimizer_options: the optimizer of the recorded run.
       batch_size: rows per step of the recorded run.
       heads: attention heads of the recorded run.
       max_steps: replay only so many steps; by default all.
-      progress: called with the steps done and the steps in all after every epoch.
+      on_evaluation: called with the metrics after every epoch.
 
     Raises:
-      ValueError: the file is no such record, or does not fit the batch size.
+      ValueError: the record does not fit the batch size or the number of heads.
     """
-    record = _load(path)
     config = _config(record, batch_size, heads, filter_options, optimizer_options)
     hyper, static = config.traced(), config.static()
     data = _data(record, config.task)
     params = _params(record)
-    state = TrainState(
-        jnp.zeros([], jnp.int32),
-        params,
-        (),
-        build_optimizer(static, hyper).init(params),
-    )
+    opt_state = build_optimizer(static, hyper).init(params)
+    state = TrainState(jnp.zeros([], jnp.int32), params, (), opt_state)
+
     steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
     epoch = int(record["its"][0])
     losses, accuracies = [], []
-    for length in _lengths(steps, epoch):
+    for start in range(0, steps, epoch):
+        length = min(epoch, steps - start)
         state, metrics, chunk_losses = run_chunk(static, length, hyper, data, state)
         losses.append(np.asarray(chunk_losses))
         accuracies.append(float(metrics["validation_accuracy"]))
-        progress(sum(map(len, losses)), steps)
+        on_evaluation({"step": start + length, **metrics})
     evaluations = steps // epoch
     return Replay(
         np.concatenate(losses),
@@ -121,17 +118,17 @@ def replay(
     )
 
 
-def _lengths(steps: int, epoch: int) -> Iterator[int]:
-    for done in range(0, steps, epoch):
-        yield min(epoch, steps - done)
-
-
 def _first(steps: np.ndarray, accuracy: np.ndarray) -> int | None:
     reached = np.flatnonzero(accuracy >= THRESHOLD)
     return int(steps[reached[0]]) if reached.size else None
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def load_record(path: Path) -> dict[str, np.ndarray]:
+    """Read a record.
+
+    Raises:
+      ValueError: the file is no such record.
+    """
     try:
         with np.load(path) as archive:
             record = dict(archive)

@@ -1,5 +1,6 @@
 """The one combinator: the gradient plus λ times its low-passed copy."""
 
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -85,6 +86,9 @@ def amplify(
     check_start_step(start_step)
     check_flag("normalize", normalize)
     low_pass = optax.with_extra_args_support(low_pass)
+    # A λ known to be 0 must compile to the bare optimizer's program: even g + 0·(h∗g)
+    # would be fused differently and change the optimizer's last bits.
+    is_off = isinstance(lamb, numbers.Number) and lamb == 0
 
     def init_fn(params: Any) -> AmplifyState:
         return AmplifyState(
@@ -97,6 +101,9 @@ def amplify(
         slow, low_pass_state = low_pass.update(
             updates, state.low_pass, params, **extra_args
         )
+        new_state = AmplifyState(optax.safe_increment(state.count), low_pass_state)
+        if is_off:
+            return updates, new_state
         gain = value_at(lamb, state.count)
         is_on = state.count >= start_step
 
@@ -107,7 +114,6 @@ def amplify(
                 amplified = amplified / (1 + gain)
             return jnp.where(is_on, amplified.astype(g.dtype), g)
 
-        new_state = AmplifyState(optax.safe_increment(state.count), low_pass_state)
         return map_inexact(add, updates, slow), new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

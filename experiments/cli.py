@@ -1,0 +1,212 @@
+"""The command line: ``python -m experiments VERB …``.
+
+Exit codes: 0 done, 1 stopped by an error of the system (such as a full disk),
+2 unusable arguments, 3 the run diverged, 130 interrupted.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments import console, runner
+from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.grok import grok as run_grok
+from experiments.options import GroupedCommand, add_options, build_config, idle_options
+from experiments.parity import Replay, load_record, replay
+from experiments.records import RunDirectory
+from experiments.tasks import TASKS, Task
+
+DIVERGED, INTERRUPTED = 3, 130
+_EXIT_CODES = {runner.DIVERGED: DIVERGED, runner.INTERRUPTED: INTERRUPTED}
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+def cli() -> None:
+    r"""Train the tasks on which grokking is studied, with and without Grokfast.
+
+    \b
+    Start with:
+      python -m experiments train modular --filter ema --weight-decay 0.005
+    """
+
+
+@cli.group()
+def train() -> None:
+    """Train one run of a task and record it."""
+
+
+def _add_train_command(task: type[Task]) -> None:
+    @train.command(task.name, cls=GroupedCommand, help=task.__doc__)
+    @add_options(
+        ("Task", task),
+        ("Filter", FilterOptions),
+        ("Optimizer", OptimizerOptions),
+        ("Training", TrainingOptions),
+    )
+    @click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where to record the run. [default: runs/, named after the settings]",
+    )
+    @click.option("--force", is_flag=True, help="Replace the record that is there.")
+    @click.pass_context
+    def command(ctx: click.Context, run_dir: Path | None, force: bool, **values: Any):
+        _warn_of_idle_options(ctx)
+        config = build_config(task, values)
+        run = RunDirectory(run_dir or default_run_directory(config))
+        try:
+            run.create(config, force=force)
+        except FileExistsError as error:
+            raise click.UsageError(str(error)) from None
+        label = f"{config.task.name}, {config.filter.filter}"
+        with console.progress(label, config.training.steps) as show:
+            summary = runner.train(config, run, on_evaluation=show)
+        console.print_summary(summary, run.path)
+        ctx.exit(_EXIT_CODES.get(summary["status"], 0))
+
+
+for _task in TASKS.values():
+    _add_train_command(_task)
+
+
+def default_run_directory(config: Config) -> Path:
+    """A directory that is a function of the settings alone."""
+    settings = json.dumps(config.asdict(), sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    name = f"{config.task.name}-{config.filter.filter}-seed{config.training.seed}"
+    return Path("runs") / f"{name}-{digest}"
+
+
+@cli.command(cls=GroupedCommand)
+@click.argument("record", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@add_options(("Filter", FilterOptions), ("Optimizer", OptimizerOptions))
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="Rows per step of the recorded run.",
+)
+@click.option(
+    "--heads",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Attention heads of the recorded run.",
+)
+@click.option(
+    "--max-steps",
+    type=click.IntRange(1),
+    help="Replay only so many steps. [default: all]",
+)
+@click.pass_context
+def parity(
+    ctx: click.Context,
+    record: Path,
+    batch_size: int,
+    heads: int,
+    max_steps: int | None,
+    **values: Any,
+) -> None:
+    """Replay a RECORD of the published implementation through our training step.
+
+    Compares the loss of every step and the step at which the validation accuracy
+    reaches 95 %. The last line printed is one JSON object.
+    """
+    _warn_of_idle_options(ctx)
+    try:
+        loaded = load_record(record)
+        steps = min(len(loaded["step_loss"]), max_steps or sys.maxsize)
+        filter_options, optimizer_options = (
+            cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+            for cls in (FilterOptions, OptimizerOptions)
+        )
+        with console.progress("parity", steps) as show:
+            result = replay(
+                loaded,
+                filter_options,
+                optimizer_options,
+                batch_size=batch_size,
+                heads=heads,
+                max_steps=max_steps,
+                on_evaluation=show,
+            )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    summary = {"filter": filter_options.filter} | result.summary()
+    _print_parity(record, result, summary)
+    print(json.dumps(summary))
+
+
+def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None:
+    rows = [
+        [f"loss at step {step}", *(f"{losses[step]:.7f}" for losses in result[:2])]
+        for step in (0, 10, 100, 400, 1000, 2000)
+        if step < len(result.step_loss)
+    ]
+    rows += [
+        [
+            "steps to 95 % validation accuracy",
+            summary["steps_to_95"],
+            summary["reference_steps_to_95"],
+        ],
+        [
+            "largest relative difference of the loss, 100 steps",
+            f"{summary['max_rel_loss_100']:.1e}",
+            None,
+        ],
+        ["… 400 steps", f"{summary['max_rel_loss_400']:.1e}", None],
+    ]
+    console.print_table(f"Replay of {record.name}", ("", "ours", "record"), rows)
+
+
+@cli.command()
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of both runs.",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/grok"),
+    show_default=True,
+    help="Where to record both runs and the picture; replaces what is there.",
+)
+@click.pass_context
+def grok(ctx: click.Context, seed: int, run_dir: Path) -> None:
+    """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
+    status = run_grok(seed, run_dir)
+    ctx.exit(_EXIT_CODES.get(status, 0))
+
+
+def _warn_of_idle_options(ctx: click.Context) -> None:
+    for message in idle_options(ctx):
+        click.echo(f"note: {message}", err=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors become one line on stderr and an exit code."""
+    try:
+        return cli.main(arguments, "python -m experiments", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        message = " ".join(error.format_message().split())
+        click.echo(f"error: {message}", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED

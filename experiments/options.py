@@ -1,0 +1,130 @@
+"""Command-line options made from the configuration's dataclasses, and back."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+
+
+class GroupedOption(click.Option):
+    """An option that knows under which heading ``--help`` shows it."""
+
+    heading = "Options"
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` shows options under their headings."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write one section per heading, in the order of the options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                heading = getattr(param, "heading", "Options")
+                sections.setdefault(heading, []).append(record)
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def add_options(*groups: tuple[str, type]) -> Callable[[Any], Any]:
+    """Decorator: an option for every field of the dataclasses, under a heading each."""
+
+    def decorate(function: Any) -> Any:
+        for heading, group in reversed(groups):
+            for field in reversed(dataclasses.fields(group)):
+                function = _option(heading, field)(function)
+        return function
+
+    return decorate
+
+
+def build_config(task: type, values: dict[str, Any]) -> Config:
+    """The configuration from the options' values, taking them out of ``values``."""
+
+    def group(cls: type) -> Any:
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(**{name: values.pop(name) for name in names if name in values})
+
+    try:
+        return Config(
+            group(task),
+            group(FilterOptions),
+            group(OptimizerOptions),
+            group(TrainingOptions),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def idle_options(ctx: click.Context) -> list[str]:
+    """Options given on the command line that the others leave without effect."""
+    chosen = {name: ctx.params.get(name) for name in ("filter", "optimizer")}
+    needs = {
+        "alpha": ("filter", ("ema",)),
+        "filter_init": ("filter", ("ema",)),
+        "window_size": ("filter", ("ma",)),
+        "filter_type": ("filter", ("ma",)),
+        "filter_warmup": ("filter", ("ma",)),
+        "lamb": ("filter", ("ema", "ma")),
+        "start_step": ("filter", ("ema", "ma")),
+        "normalize": ("filter", ("ema", "ma")),
+        "beta1": ("optimizer", ("adam", "adamw")),
+        "beta2": ("optimizer", ("adam", "adamw")),
+        "epsilon": ("optimizer", ("adam", "adamw")),
+        "momentum": ("optimizer", ("sgd",)),
+        "nesterov": ("optimizer", ("sgd",)),
+    }
+    given = click.core.ParameterSource.COMMANDLINE
+    return [
+        f"--{name.replace('_', '-')} has no effect with --{key} {chosen[key]}"
+        for name, (key, values) in needs.items()
+        if ctx.get_parameter_source(name) == given and chosen[key] not in values
+    ]
+
+
+def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:
+    name = field.name.replace("_", "-")
+    kind = _type(field)
+    decorator = click.option(
+        f"--{name}/--no-{name}" if kind is bool else f"--{name}",
+        field.name,
+        cls=GroupedOption,
+        type=None if kind is bool else kind,
+        default=field.default,
+        show_default=field.default is not None,
+        help=field.metadata["help"],
+    )
+
+    def decorate(function: Any) -> Any:
+        function = decorator(function)
+        function.__click_params__[-1].heading = heading
+        return function
+
+    return decorate
+
+
+def _type(field: dataclasses.Field) -> Any:
+    meta, python_type = field.metadata, field.type
+    if isinstance(python_type, types.UnionType):  # X | None
+        python_type = typing.get_args(python_type)[0]
+    if meta["choices"]:
+        return click.Choice(meta["choices"])
+    if python_type is bool:
+        return bool
+    low = meta["above"] if meta["above"] is not None else meta["minimum"]
+    high = meta["below"] if meta["below"] is not None else meta["maximum"]
+    range_type = click.IntRange if python_type is int else click.FloatRange
+    return range_type(
+        min=low,
+        max=high,
+        min_open=meta["above"] is not None,
+        max_open=meta["below"] is not None,
+    )

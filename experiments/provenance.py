@@ -1,0 +1,52 @@
+"""Where a figure came from: versions, device, memory, and a hash of the parameters."""
+
+import hashlib
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+import grokfast_jax
+
+_MIB = 2**20
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that determine the numbers."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    return {
+        "python": platform.python_version(),
+        "grokfast_jax": grokfast_jax.__version__,
+        **{name: version(name) for name in packages},
+    }
+
+
+def device() -> str:
+    """The devices in use, such as ``1 × cpu (cpu)``."""
+    devices = jax.devices()
+    return f"{len(devices)} × {devices[0].platform} ({devices[0].device_kind})"
+
+
+def peak_memory_mib() -> dict[str, float | None]:
+    """Peak memory of this process, and of the device where the backend tells it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    process = peak if sys.platform == "darwin" else peak * 1024
+    stats = jax.devices()[0].memory_stats() or {}
+    on_device = stats.get("peak_bytes_in_use")
+    return {
+        "process": round(process / _MIB, 1),
+        "device": on_device and round(on_device / _MIB, 1),
+    }
+
+
+def parameters_sha256(params: Any) -> str:
+    """SHA-256 over the bytes of all parameters, ordered by their path in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    digest = hashlib.sha256()
+    for _, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
