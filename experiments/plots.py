@@ -11,6 +11,11 @@ from experiments.records import RunDirectory
 
 _TRAIN_STYLE = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
 _VALIDATION_STYLE = {"linewidth": 1.8}
+_MILESTONES = {
+    "t_fit_99": (0.99, "s", "train 99 %"),
+    "t_gen_95": (0.95, "^", "validation 95 %"),
+    "t_gen_99": (0.99, "o", "validation 99 %"),
+}
 _COLORS = ("C0", "C1", "C2", "C3", "C4", "C5")
 
 
@@ -51,7 +56,7 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
         axes[0].set_ylim(-0.02, 1.02)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[-1].set_yscale("log")
-    axes[0].legend(fontsize=8, loc="best")
+    axes[0].legend(fontsize=8, loc="upper left")
     if len(runs) == 1:
         figure.suptitle(next(iter(runs)))
     return figure
@@ -59,20 +64,10 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
 
 def _mark_milestones(ax: Any, run: RunDirectory, color: str) -> None:
     found = run.summary()["milestones"]
-    for name, threshold in (("t_fit_99", 0.99), ("t_gen_95", 0.95), ("t_gen_99", 0.99)):
-        step = found.get(name)
-        if step is None:
-            continue
-        ax.plot(max(step, 1), threshold, "o", color=color, markersize=5)
-        ax.annotate(
-            f"{name}: {step}",
-            (max(step, 1), threshold),
-            textcoords="offset points",
-            xytext=(-6, {"t_gen_95": -16, "t_fit_99": 4, "t_gen_99": -4}[name]),
-            ha="right",
-            fontsize=7,
-            color=color,
-        )
+    for name, (threshold, marker, text) in _MILESTONES.items():
+        if (step := found.get(name)) is not None:
+            style = {"color": color, "marker": marker, "linestyle": "", "markersize": 6}
+            ax.plot(max(step, 1), threshold, label=f"{text}: step {step}", **style)
 
 
 def _label(config: dict[str, Any]) -> str:

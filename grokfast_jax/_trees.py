@@ -15,8 +15,10 @@ import optax
 def map_inexact(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """``f(leaf, *rest_leaves)`` where all are floating-point or complex, else leaf."""
 
-    def map_leaf(leaf: Any, *others: Any) -> Any:
-        return f(leaf, *others) if all(map(_is_inexact, (leaf, *others))) else leaf
+    def map_leaf(*leaves: Any) -> Any:
+        if not all(map(_is_inexact, leaves)):
+            return leaves[0]
+        return f(*map(jnp.asarray, leaves))
 
     return jax.tree.map(map_leaf, tree, *rest, is_leaf=_is_empty)
 

@@ -1,0 +1,111 @@
+"""The tables of operations; checks E1 … E4 of the specification of the tasks."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.data.algorithmic import OPERATIONS, operation_table
+from experiments.tasks.modular import ModularTask
+
+TABLE = {  # size, sum of answers, answer counts, or those of the exceptions
+    "add": (9409, 451_632, {97}),
+    "sub": (9409, 451_632, {97}),
+    "div": (9312, 446_976, {96}),
+    "mix": (9409, 451_632, {97}),
+    "mul": (9312, 446_976, {96}),
+    "mul0": (9409, 446_976, {193, 96}),
+    "sq-sum": (9409, 446_976, {193, 96}),
+    "quad": (9409, 446_976, {193, 96}),
+    "quad+x": (9409, 450_080, {193, 96}),
+    "cube1": (9409, 446_976, {193, 96}),
+    "cube2": (9409, 452_602, None),
+    "sq+y": (9409, 451_632, {97}),
+    "cube+y": (9409, 451_632, {97}),
+    "mix-mul": (9409, None, None),
+    "mix-sub": (9409, None, {97}),
+    "s5": (14_400, None, {120}),
+    "s5-conj": (14_400, None, {120}),
+    "s5-sandwich": (14_400, None, {120}),
+}
+
+
+def test_every_operation_is_checked():
+    assert set(TABLE) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_e1_sizes_and_answers(operation):
+    size, total, counts = TABLE[operation]
+    x, y, c = operation_table(operation)
+    assert len(x) == len(y) == len(c) == size
+    assert len(set(zip(x.tolist(), y.tolist(), strict=True))) == size
+    if total is not None:
+        assert c.sum() == total
+    found = np.bincount(c)
+    if counts is not None:
+        assert set(found.tolist()) == counts
+    if operation == "cube2":
+        assert (found.min(), found.max()) == (77, 113)
+    if operation == "quad+x":
+        assert found.argmax() == 32
+
+
+def test_e2_division():
+    x, y, c = operation_table("div")
+    assert (c * y % 97 == x).all()
+    assert (y != 0).all()
+    x, y, c = operation_table("mix")
+    odd = y % 2 == 1
+    assert (c[odd] * y[odd] % 97 == x[odd]).all()
+    assert (c[~odd] == (x - y)[~odd] % 97).all()
+
+
+def test_e3_permutations():
+    x, y, product = operation_table("s5")
+    table = product.reshape(120, 120)
+    identity = 0
+    assert (table[identity] == np.arange(120)).all()
+    assert (table[:, identity] == np.arange(120)).all()
+    a, b, c = np.random.default_rng(0).integers(120, size=(3, 1000))
+    assert (table[table[a, b], c] == table[a, table[b, c]]).all()
+    conjugate = operation_table("s5-conj")[2]
+    assert (conjugate == y).sum() == 840
+    inverse = np.array([np.flatnonzero(row == identity)[0] for row in table])
+    assert (conjugate == table[table[x, y], inverse[x]]).all()
+    assert (operation_table("s5-sandwich")[2] == table[table[x, y], x]).all()
+
+
+@pytest.mark.parametrize(
+    ("operation", "fraction", "size"),
+    [
+        ("add", 0.05, 470),
+        ("add", 0.3, 2823),
+        ("add", 0.5, 4704),
+        ("mul", 0.05, 466),
+        ("mul", 0.3, 2794),
+        ("mul", 0.5, 4656),
+        ("s5", 0.05, 720),
+        ("s5", 0.3, 4320),
+        ("s5", 0.5, 7200),
+    ],
+)
+def test_e4_sizes_of_the_split(operation, fraction, size):
+    assert ModularTask(operation=operation, train_fraction=fraction).train_size == size
+
+
+def test_e4_split():
+    task, key = ModularTask(), jax.random.key(3)
+    data = task.load()
+    assert data["tokens"][200].tolist() == [2, 98, 9, 97]  # 200 = 2·96 + 8
+    training, validation = task.split(data, key)
+    rows = [set(map(tuple, part["tokens"].tolist())) for part in (training, validation)]
+    assert not rows[0] & rows[1]
+    assert rows[0] | rows[1] == set(map(tuple, data["tokens"].tolist()))
+    again, _ = task.split(data, key)
+    np.testing.assert_array_equal(again["tokens"], training["tokens"])
+    other, _ = task.split(data, jax.random.key(4))
+    assert (other["tokens"] != training["tokens"]).any()
+    smaller, _ = ModularTask(train_fraction=0.3).split(data, key)
+    assert set(map(tuple, smaller["tokens"].tolist())) < rows[0]  # nested
+    x, y = training["tokens"][:, 0], training["tokens"][:, 2]
+    np.testing.assert_array_equal(x * y % 97, training["answers"])

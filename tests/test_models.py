@@ -1,0 +1,130 @@
+"""The transformers; checks E5 … E7 and E10 of the specification of the tasks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from experiments.models.power_transformer import PowerTransformer, sinusoids
+from experiments.models.transformer import Transformer
+from experiments.tasks.modular import ModularTask
+
+both = pytest.mark.parametrize("architecture", [Transformer, PowerTransformer])
+
+
+def size(model):
+    return sum(p.size for p in jax.tree.leaves(nnx.state(model)))
+
+
+def tokens(batch=16, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).integers(0, 99, (batch, 4)))
+
+
+def test_e6_parameter_counts():
+    assert size(Transformer(99, rngs=nnx.Rngs(0))) == 422_784
+    assert size(PowerTransformer(239, rngs=nnx.Rngs(0))) == 455_424
+
+
+@both
+def test_e7_causality(architecture):
+    model = architecture(99, rngs=nnx.Rngs(0))
+    base = tokens()
+    logits = model(base, last_only=False)
+    for position in range(4):
+        changed = base.at[:, position].set((base[:, position] + 1) % 99)
+        others = model(changed, last_only=False)
+        np.testing.assert_array_equal(others[:, :position], logits[:, :position])
+        moved = jnp.abs(others - logits)[:, position:].max(axis=(0, 2))
+        assert (moved > 1e-3).all()
+
+
+@both
+def test_last_position_alone_gives_the_same_numbers(architecture):
+    model = architecture(99, rngs=nnx.Rngs(0))
+    last = model(tokens())
+    assert last.shape == (16, 99)
+    every = model(tokens(), last_only=False)
+    np.testing.assert_allclose(last, every[:, -1], rtol=1e-5, atol=1e-5)
+
+
+def test_initial_distribution_is_pytorchs():
+    p = ModularTask(layers=3).init(jax.random.key(0))[0]
+    attention = p["blocks"][1]["attention"]
+    mlp_in, mlp_out = p["blocks"][2]["mlp_in"], p["blocks"][2]["mlp_out"]
+
+    def uniform(a, bound):
+        assert jnp.abs(a).max() <= bound
+        np.testing.assert_allclose(jnp.std(a), bound / np.sqrt(3), rtol=0.1)
+        np.testing.assert_allclose(jnp.mean(a), 0, atol=0.1 * bound)
+
+    np.testing.assert_allclose(jnp.std(p["token_embedding"]["embedding"]), 1, rtol=0.05)
+    uniform(attention["qkv"]["kernel"], np.sqrt(6 / (384 + 128)))
+    uniform(attention["out"]["kernel"], 1 / np.sqrt(128))
+    uniform(mlp_in["kernel"], 1 / np.sqrt(128))
+    uniform(mlp_in["bias"], 1 / np.sqrt(128))
+    uniform(mlp_out["kernel"], 1 / np.sqrt(512))
+    uniform(mlp_out["bias"], 1 / np.sqrt(512))
+    uniform(p["head"]["kernel"], 1 / np.sqrt(128))
+    assert not attention["qkv"]["bias"].any()
+    assert not attention["out"]["bias"].any()
+    assert (p["norm"]["scale"] == 1).all()
+
+
+def test_e5_loss_looks_at_the_last_position_alone():
+    task = ModularTask()
+    params, state = task.init(jax.random.key(0))
+    data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
+    loss, _ = task.loss(params, state, data, jnp.ones(32), jax.random.key(0))
+    logits = nnx.merge(task._graph, params)(data["tokens"], last_only=False)
+    # Whatever stands at the other positions, the loss is that of the last one.
+    logp = jax.nn.log_softmax(logits[:, -1].astype(jnp.float64))
+    expected = -logp[jnp.arange(32), data["answers"]].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    task = ModularTask()
+    params, state = task.init(jax.random.key(0))
+    data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
+    weights = (jnp.arange(32) < 20).astype(jnp.float32)
+    key = jax.random.key(0)
+    (padded, _), gradient = task.value_and_grad(params, state, data, weights, key)
+    part = jax.tree.map(lambda a: a[:20], data)
+    (loss, _), expected = task.value_and_grad(params, state, part, jnp.ones(20), key)
+    np.testing.assert_allclose(padded, loss, rtol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        gradient,
+        expected,
+    )
+
+
+def test_e10_initial_loss():
+    task = ModularTask()
+    params, state = task.init(jax.random.key(0))
+    metrics = task.metrics(params, state, task.load())
+    assert 4.6 < metrics["loss"].mean() < 5.0
+
+
+def test_sinusoids():
+    table = sinusoids(4, 6)
+    assert table.shape == (4, 6)
+    np.testing.assert_allclose(table[:, 0], np.sin(np.arange(4)), rtol=1e-5)
+    np.testing.assert_allclose(table[:, 1], np.cos(np.arange(4)), rtol=1e-5)
+    frequency = 10_000 ** (-2 / 6)
+    np.testing.assert_allclose(table[3, 2], np.sin(3 * frequency), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prime": 96}, "prime must be a prime number, got 96"),
+        ({"heads": 3}, "heads must divide width = 128, got 3"),
+        ({"operation": "pow"}, "operation must be one of"),
+        ({"prime": 3, "train_fraction": 0.01}, "train_fraction must leave"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ModularTask(**options)
