@@ -78,7 +78,7 @@ def test_e5_loss_looks_at_the_last_position_alone():
     loss, _ = task.loss(params, state, data, jnp.ones(32), jax.random.key(0))
     logits = nnx.merge(task._graph, params)(data["tokens"], last_only=False)
     # Whatever stands at the other positions, the loss is that of the last one.
-    logp = jax.nn.log_softmax(logits[:, -1].astype(jnp.float64))
+    logp = jax.nn.log_softmax(logits[:, -1])
     expected = -logp[jnp.arange(32), data["answers"]].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 

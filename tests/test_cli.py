@@ -1,0 +1,169 @@
+"""The command line as a person uses it, on small runs."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments.cli import main
+from experiments.milestones import milestones
+
+SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
+
+
+def run(arguments, directory):
+    return main([*SMALL, "--run-dir", str(directory), *arguments])
+
+
+def read(directory):
+    summary = json.loads((directory / "summary.json").read_text())
+    with (directory / "metrics.csv").open() as file:
+        return summary, list(csv.DictReader(file))
+
+
+def test_train_leaves_a_record(tmp_path, capsys):
+    options = ["--filter", "ema", "--steps", "25", "--eval-every", "10"]
+    assert run(options, tmp_path / "a") == 0
+    summary, rows = read(tmp_path / "a")
+    assert [row["step"] for row in rows] == ["0", "10", "20", "25"]
+    assert list(rows[0]) == [
+        "step",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    ]
+    assert summary["status"] == "completed"
+    assert summary["steps"] == 25
+    assert len(summary["parameters_sha256"]) == 64
+    assert {"jax", "optax", "python"} < summary["versions"].keys()
+    assert summary["peak_memory_mib"]["process"] > 50
+    assert (tmp_path / "a" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config["filter"] == "ema"
+    assert config["lamb"] == 2.0
+    assert "25" in capsys.readouterr().out
+
+    assert run(options, tmp_path / "b") == 0  # the same numbers again
+    again, rows_again = read(tmp_path / "b")
+    assert again["parameters_sha256"] == summary["parameters_sha256"]
+    assert rows_again == rows
+
+
+def test_stops_at_the_target(tmp_path):
+    options = ["--steps", "900", "--eval-every", "20", "--stop-at", "0.02"]
+    assert run(options, tmp_path) == 0
+    summary, rows = read(tmp_path)
+    assert summary["status"] == "reached target"
+    reached = [float(row["validation_accuracy"]) >= 0.02 for row in rows]
+    assert reached.index(True) == len(rows) - 2  # one chunk more was under way
+
+
+def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
+    options = ["--optimizer", "sgd", "--learning-rate", "1e12", "--warmup-steps", "3"]
+    assert run([*options, "--steps", "200"], tmp_path) == 3
+    summary, rows = read(tmp_path)
+    assert summary["status"] == "diverged"
+    assert 1 < summary["diverged_at_step"] < 20
+    assert np.isfinite(float(rows[0]["train_loss"]))
+    assert str(summary["diverged_at_step"]) in capsys.readouterr().out
+
+
+def test_existing_run_is_not_overwritten(tmp_path, capsys):
+    assert run(["--steps", "2"], tmp_path) == 0
+    assert run(["--steps", "3"], tmp_path) == 2
+    assert "--force" in capsys.readouterr().err
+    assert run(["--steps", "3", "--force"], tmp_path) == 0
+    assert read(tmp_path)[0]["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "modular", "--alpha", "1"], "'--alpha': 1.0 is not in the range"),
+        (["train", "modular", "--alpha", "nan"], "alpha must be finite, got nan"),
+        (["train", "modular", "--filter", "fir"], "'none', 'ema', 'ma'"),
+        (["train", "modular", "--prime", "96"], "prime must be a prime number, got 96"),
+        (["train", "modular", "--steps", "many"], "'many' is not a valid integer"),
+        (["train", "modular", "--alpa", "0.9"], "--alpha"),
+        (["train", "modlar"], "modular"),
+        (["parity", "no-such-record.npz"], "no-such-record.npz"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_parity_of_no_record(tmp_path, capsys):
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
+    for name, message in (("other", "no epoch_perms"), ("broken", "not an .npz")):
+        assert main(["parity", str(tmp_path / f"{name}.npz")]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_idle_options_are_told(tmp_path, capsys):
+    assert run(["--steps", "1", "--alpha", "0.9"], tmp_path) == 0
+    assert "--alpha has no effect with --filter none" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    assert main(["train", "modular", "--help"]) == 0
+    text = capsys.readouterr().out
+    for word in ("--alpha", "0.98", "0.0<=x<1.0", "Filter:", "--run-dir", "steps"):
+        assert word in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_keeps_its_record(tmp_path, number):
+    command = [sys.executable, "-m", "experiments", *SMALL, "--run-dir", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--steps", "1000000", "--eval-every", "50"], env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    metrics = tmp_path / "metrics.csv"
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    summary, rows = read(tmp_path)
+    assert summary["status"] == "interrupted"
+    assert summary["steps"] == int(rows[-1]["step"])
+    assert (tmp_path / "curves.png").exists()
+
+
+def table(**columns):
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def test_e9_milestones():
+    steps = [0, 10, 20, 30, 40, 50, 60]
+    found = milestones(
+        table(
+            step=steps,
+            train_accuracy=[0, 1, 1, 1, 1, 1, 1],
+            validation_accuracy=[0, 0.96, 0.1, 0.2, 0.99, 0.99, 0.999],
+        )
+    )
+    assert found["t_fit_99"] == found["t_fit_99_sustained"] == 10
+    assert found["t_gen_95"] == 10  # a spike of one evaluation …
+    assert found["t_gen_95_sustained"] == 40  # … is not sustained
+    assert found["t_gen_99"] == 40
+    assert found["delay"] == 30
+    never = milestones(
+        table(step=[0, 1], train_accuracy=[0, 1], validation_accuracy=[0, 0.5])
+    )
+    assert never["t_gen_99"] is None
+    assert never["delay"] is None
