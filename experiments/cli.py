@@ -58,8 +58,8 @@ def _add_train_command(task: type[Task]) -> None:
     @click.option("--force", is_flag=True, help="Replace the record that is there.")
     @click.pass_context
     def command(ctx: click.Context, run_dir: Path | None, force: bool, **values: Any):
-        _warn_of_idle_options(ctx)
         config = build_config(task, values)
+        _warn_of_idle_options(ctx)
         run = RunDirectory(run_dir or default_run_directory(config))
         try:
             run.create(config, force=force)
@@ -120,7 +120,6 @@ def parity(
     Compares the loss of every step and the step at which the validation accuracy
     reaches 95 %. The last line printed is one JSON object.
     """
-    _warn_of_idle_options(ctx)
     try:
         loaded = load_record(record)
         steps = min(len(loaded["step_loss"]), max_steps or sys.maxsize)
@@ -128,6 +127,7 @@ def parity(
             cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
             for cls in (FilterOptions, OptimizerOptions)
         )
+        _warn_of_idle_options(ctx)
         with console.progress("parity", steps) as show:
             result = replay(
                 loaded,

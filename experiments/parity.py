@@ -130,7 +130,7 @@ def load_record(path: Path) -> dict[str, np.ndarray]:
       ValueError: the file is no such record.
     """
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             record = dict(archive)
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path} is not an .npz record: {error}") from error

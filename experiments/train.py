@@ -134,34 +134,31 @@ def train_step(
 def evaluate(
     config: Config, state: TrainState, splits: tuple[Any, Any]
 ) -> dict[str, jax.Array]:
-    """Mean metrics on the full splits, as ``train_loss``, ``validation_loss``, …."""
+    """Mean metrics on the full splits, as ``train_loss``, ``validation_loss``, ….
 
-    def metrics(examples):
-        return config.task.metrics(state.params, state.model_state, examples)
+    Both splits go through the model as one table in batches of the training size:
+    activations stay in the cache, and the model is compiled once, not once a split.
+    """
+    size = _size(splits[0])
+    batch_size = min(config.training.batch_size, size)
+    table = jax.tree.map(lambda *parts: jnp.concatenate(parts), *splits)
+    rows = _size(table)
+    padding = -rows % batch_size
 
-    return {
-        f"{split}_{name}": jnp.mean(values, dtype=jnp.float32)
-        for split, examples in zip(("train", "validation"), splits, strict=True)
-        for name, values in _in_batches(
-            metrics, examples, config.training.batch_size
-        ).items()
-    }
+    def batches(a: jax.Array) -> jax.Array:
+        padded = jnp.concatenate([a, a[:padding]])
+        return padded.reshape(-1, batch_size, *a.shape[1:])
 
-
-def _in_batches(f, examples: Any, batch_size: int) -> Any:
-    """``f(examples)`` in batches, so that activations stay small and in the cache."""
-    size = _size(examples)
-    whole = size // batch_size * batch_size
-    parts = []
-    if whole:
-        batches = jax.tree.map(
-            lambda a: a[:whole].reshape(-1, batch_size, *a.shape[1:]), examples
-        )
-        mapped = jax.lax.map(f, batches)
-        parts.append(jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), mapped))
-    if whole < size:
-        parts.append(f(jax.tree.map(lambda a: a[whole:], examples)))
-    return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+    each = jax.lax.map(
+        lambda batch: config.task.metrics(state.params, state.model_state, batch),
+        jax.tree.map(batches, table),
+    )
+    means = {}
+    for name, values in each.items():
+        values = values.reshape(-1)[:rows]
+        means[f"train_{name}"] = jnp.mean(values[:size], dtype=jnp.float32)
+        means[f"validation_{name}"] = jnp.mean(values[size:], dtype=jnp.float32)
+    return means
 
 
 def _size(examples: Any) -> int:
