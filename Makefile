@@ -1,0 +1,54 @@
+# Two commands on a fresh machine (Python ≥ 3.11, git, make): `make grok`, `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+# One worker per core, two at the most: each compiles with threads of its own.
+WORKERS ?= 2
+
+# JAX's persistent compilation cache: the second run of a program does not compile.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
+
+.PHONY: help grok parity test test-all lint bench lowest clean
+
+help:
+	@echo "make grok      set up, then the main job: x·y mod 97 with and without Grokfast"
+	@echo "make test      set up, then all tests but the slow ones"
+	@echo "make test-all  set up, then all tests"
+	@echo "make lint      set up, then ruff and mypy"
+	@echo "make bench     set up, then time the filters and the training step"
+	@echo "make lowest    tests with the lowest versions that pyproject.toml allows"
+
+grok: $(VENV)/installed
+	$(RUN) -m experiments grok
+
+test: $(VENV)/installed
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: $(VENV)/installed
+	$(RUN) -m pytest -n $(WORKERS)
+
+lint: $(VENV)/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: $(VENV)/installed
+	$(RUN) -m benchmarks.run
+
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python \
+	    --resolution lowest-direct --editable ".[experiments,test]"
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) -m "not slow"
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-lowest .cache .pytest_cache .mypy_cache .ruff_cache

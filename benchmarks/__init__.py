@@ -1,0 +1,1 @@
+"""Timings, in ratios within one run."""
