@@ -62,8 +62,9 @@ def _add_train_command(task: type[Task]) -> None:
         _warn_of_idle_options(ctx)
         run = RunDirectory(run_dir or default_run_directory(config))
         try:
+            runner.check_memory(config)
             run.create(config, force=force)
-        except FileExistsError as error:
+        except (ValueError, FileExistsError) as error:
             raise click.UsageError(str(error)) from None
         label = f"{config.task.name}, {config.filter.filter}"
         with console.progress(label, config.training.steps) as show:

@@ -16,6 +16,7 @@ from experiments.tasks.modular import ModularTask
 
 TARGET = 0.99
 MAX_STEPS = 5000
+EVAL_EVERY = 40
 
 
 def grok(seed: int, directory: Path) -> str:
@@ -28,7 +29,9 @@ def grok(seed: int, directory: Path) -> str:
         ModularTask(),
         FilterOptions(filter="ema", alpha=0.98, lamb=2.0),
         OptimizerOptions(weight_decay=0.005),
-        TrainingOptions(seed=seed, steps=MAX_STEPS, stop_at=TARGET),
+        TrainingOptions(
+            seed=seed, steps=MAX_STEPS, eval_every=EVAL_EVERY, stop_at=TARGET
+        ),
     )
     runs, summaries = {}, {}
 
@@ -47,7 +50,9 @@ def grok(seed: int, directory: Path) -> str:
         grokfast,
         filter=FilterOptions(),
         optimizer=OptimizerOptions(),
-        training=TrainingOptions(seed=seed, steps=summaries[first]["steps"]),
+        training=TrainingOptions(
+            seed=seed, steps=summaries[first]["steps"], eval_every=EVAL_EVERY
+        ),
     )
     status = train(second, "adam", baseline)
 

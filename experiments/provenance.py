@@ -1,6 +1,7 @@
 """Where a figure came from: versions, device, memory, and a hash of the parameters."""
 
 import hashlib
+import os
 import platform
 import resource
 import sys
@@ -41,6 +42,14 @@ def peak_memory_mib() -> dict[str, float | None]:
         "process": round(process / _MIB, 1),
         "device": on_device and round(on_device / _MIB, 1),
     }
+
+
+def memory_limit_bytes() -> int | None:
+    """Memory of the device, or of the machine where the device is the CPU."""
+    first = jax.devices()[0]
+    if first.platform == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return (first.memory_stats() or {}).get("bytes_limit")
 
 
 def parameters_sha256(params: Any) -> str:

@@ -29,6 +29,27 @@ DIVERGED = "diverged"
 INTERRUPTED = "interrupted"
 
 
+def check_memory(config: Config) -> None:
+    """Check that the state of a run fits; the backend might hang instead of failing.
+
+    Raises:
+      ValueError: it does not.
+    """
+    state, _ = jax.eval_shape(
+        lambda hyper, data: initialize(config.static(), hyper, data),
+        config.traced(),
+        config.task.load(),
+    )
+    size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
+    limit = provenance.memory_limit_bytes()
+    if limit is not None and size > limit:
+        raise ValueError(
+            f"the state (parameters, filter, optimizer) needs {size / 2**30:.1f} GiB, "
+            f"the device has {limit / 2**30:.1f}; reduce window_size = "
+            f"{config.filter.window_size} or the model."
+        )
+
+
 def train(
     config: Config,
     run: RunDirectory,
@@ -77,8 +98,8 @@ def train(
             if reason or stop_requested():
                 status = reason or INTERRUPTED
                 break
-        if status != DIVERGED and record(*pending) == DIVERGED:
-            status = DIVERGED
+        if status != DIVERGED:
+            status = record(*pending) or status
 
     columns = run.metrics()
     summary = {

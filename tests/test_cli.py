@@ -93,6 +93,7 @@ def test_existing_run_is_not_overwritten(tmp_path, capsys):
         (["train", "modular", "--steps", "many"], "'many' is not a valid integer"),
         (["train", "modular", "--alpa", "0.9"], "--alpha"),
         (["train", "modlar"], "modular"),
+        ([*SMALL, "--filter", "ma", "--window-size", "1000000000"], "GiB"),
         (["parity", "no-such-record.npz"], "no-such-record.npz"),
     ],
 )
