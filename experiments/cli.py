@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jax
 
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
@@ -29,11 +30,9 @@ _EXIT_CODES = {runner.DIVERGED: DIVERGED, runner.INTERRUPTED: INTERRUPTED}
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 def cli() -> None:
-    r"""Train the tasks on which grokking is studied, with and without Grokfast.
+    """Train the tasks on which grokking is studied, with and without Grokfast.
 
-    \b
-    Start with:
-      python -m experiments train modular --filter ema --weight-decay 0.005
+    Start with: train modular --filter ema --weight-decay 0.005
     """
 
 
@@ -68,7 +67,9 @@ def _add_train_command(task: type[Task]) -> None:
             raise click.UsageError(str(error)) from None
         label = f"{config.task.name}, {config.filter.filter}"
         with console.progress(label, config.training.steps) as show:
-            summary = runner.train(config, run, on_evaluation=show)
+            summary = runner.train(
+                config, run, on_evaluation=show, arguments=ctx.find_root().obj
+            )
         console.print_summary(summary, run.path)
         ctx.exit(_EXIT_CODES.get(summary["status"], 0))
 
@@ -186,7 +187,7 @@ def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None
 @click.pass_context
 def grok(ctx: click.Context, seed: int, run_dir: Path) -> None:
     """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
-    status = run_grok(seed, run_dir)
+    status = run_grok(seed, run_dir, arguments=ctx.find_root().obj)
     ctx.exit(_EXIT_CODES.get(status, 0))
 
 
@@ -198,7 +199,11 @@ def _warn_of_idle_options(ctx: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one line on stderr and an exit code."""
     try:
-        return cli.main(arguments, "python -m experiments", standalone_mode=False) or 0
+        arguments = sys.argv[1:] if arguments is None else arguments
+        code = cli.main(
+            arguments, "python -m experiments", standalone_mode=False, obj=arguments
+        )
+        return code or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
@@ -206,8 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
         message = " ".join(error.format_message().split())
         click.echo(f"error: {message}", err=True)
         return 2
-    except OSError as error:
-        click.echo(f"error: {error}", err=True)
+    except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        message = str(error).splitlines()[0] if str(error) else "out of memory"
+        click.echo(f"error: {message}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

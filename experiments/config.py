@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 
 def option(
@@ -61,19 +62,29 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     if meta["choices"]:
         if value not in meta["choices"]:
             problem = f"must be one of {', '.join(meta['choices'])}"
-    elif isinstance(value, float) and not math.isfinite(value):
-        problem = "must be finite"
+    elif isinstance(value, float) and not math.isfinite(_in_float32(value)):
+        problem = "must be finite (in float32)"
     elif not isinstance(value, (bool, str)):
+        used = _in_float32(value) if isinstance(value, float) else value
         for bound, holds, sign in (
-            (meta["minimum"], lambda b: value >= b, "≥"),
-            (meta["above"], lambda b: value > b, ">"),
-            (meta["maximum"], lambda b: value <= b, "≤"),
-            (meta["below"], lambda b: value < b, "<"),
+            (meta["minimum"], lambda b: used >= b, "≥"),
+            (meta["above"], lambda b: used > b, ">"),
+            (meta["maximum"], lambda b: used <= b, "≤"),
+            (meta["below"], lambda b: used < b, "<"),
         ):
             if bound is not None and not holds(bound):
                 problem = f"must be {sign} {bound:g}"
     if problem:
         raise ValueError(f"{field.name} {problem}, got {value!r}.")
+
+
+def _in_float32(value: float) -> float:
+    """The value that the compiled program will see."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+_LARGEST_COUNTER = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +105,7 @@ class FilterOptions(Options):
         minimum=0.0,
         kind="traced",
     )
-    window_size: int = option(100, "MA: window in steps.", minimum=1)
+    window_size: int = option(100, "MA: window in steps.", minimum=1, maximum=10**6)
     filter_type: str = option(
         "mean", "MA: mean or plain sum over the window.", choices=("mean", "sum")
     )
@@ -110,6 +121,7 @@ class FilterOptions(Options):
         0,
         "Steps before the filter is on; it fills meanwhile.",
         minimum=0,
+        maximum=_LARGEST_COUNTER,
         kind="traced",
     )
     normalize: bool = option(False, "Divide by the filter's gain at DC, 1 + λ.")
@@ -209,7 +221,10 @@ class Config:
         """Name and value of every option, with λ resolved; for ``config.json``."""
         values = {"task": self.task.name}
         for group in self.groups():
-            values |= dataclasses.asdict(group)
+            options = dataclasses.asdict(group)
+            if clash := values.keys() & options.keys():
+                raise TypeError(f"options of two groups have one name: {clash}")
+            values |= options
         return values | {"lamb": self.filter.gain}
 
     def traced(self) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def print_summary(summary: dict[str, Any], path: Any) -> None:
         ["ms per step (with evaluation)", summary["ms_per_step"]],
         ["peak memory (MiB)", summary["peak_memory_mib"]["process"]],
     ]
-    print_table(f"Run in {path}", ("", "value"), rows)
+    print_table("Summary", ("", "value"), rows)
+    console.print(f"Recorded in {path}", soft_wrap=True)
 
 
 _MILESTONE_TEXT = {

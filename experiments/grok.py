@@ -6,6 +6,7 @@ published, without filter and without decay, for as many steps.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import console, runner
@@ -17,20 +18,35 @@ from experiments.tasks.modular import ModularTask
 TARGET = 0.99
 MAX_STEPS = 5000
 EVAL_EVERY = 40
+_TASK = ModularTask()
 
 
-def grok(seed: int, directory: Path) -> str:
+def grok(
+    seed: int,
+    directory: Path,
+    *,
+    task: ModularTask = _TASK,
+    max_steps: int = MAX_STEPS,
+    arguments: Sequence[str] = (),
+) -> str:
     """Train both, print the comparison and write ``comparison.png``.
+
+    Args:
+      seed: seed of both runs.
+      directory: where to record both.
+      task: another task, for a shorter trial.
+      max_steps: budget of the first run.
+      arguments: of the command line, for the summaries.
 
     Returns:
       The status of the run that ended badly, if one did, else of the last.
     """
     grokfast = Config(
-        ModularTask(),
+        task,
         FilterOptions(filter="ema", alpha=0.98, lamb=2.0),
         OptimizerOptions(weight_decay=0.005),
         TrainingOptions(
-            seed=seed, steps=MAX_STEPS, eval_every=EVAL_EVERY, stop_at=TARGET
+            seed=seed, steps=max_steps, eval_every=EVAL_EVERY, stop_at=TARGET
         ),
     )
     runs, summaries = {}, {}
@@ -39,7 +55,9 @@ def grok(seed: int, directory: Path) -> str:
         runs[label] = run = RunDirectory(directory / name)
         run.create(config, force=True)
         with console.progress(label, config.training.steps) as show:
-            summaries[label] = runner.train(config, run, on_evaluation=show)
+            summaries[label] = runner.train(
+                config, run, on_evaluation=show, arguments=arguments
+            )
         return summaries[label]["status"]
 
     first, second = "Grokfast-EMA + Adam", "Adam"

@@ -87,7 +87,12 @@ def idle_options(ctx: click.Context) -> list[str]:
         f"--{name.replace('_', '-')} has no effect with --{key} {chosen[key]}"
         for name, (key, values) in needs.items()
         if ctx.get_parameter_source(name) == given and chosen[key] not in values
-    ]
+    ] + (
+        ["--clip-position has no effect without --clip-norm"]
+        if ctx.get_parameter_source("clip_position") == given
+        and ctx.params["clip_norm"] is None
+        else []
+    )
 
 
 def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:

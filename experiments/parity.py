@@ -92,15 +92,17 @@ def replay(
     Raises:
       ValueError: the record does not fit the batch size or the number of heads.
     """
-    config = _config(record, batch_size, heads, filter_options, optimizer_options)
+    steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
+    config = _config(
+        record, steps, batch_size, heads, filter_options, optimizer_options
+    )
     hyper, static = config.traced(), config.static()
     data = _data(record, config.task)
     params = _params(record)
     opt_state = build_optimizer(static, hyper).init(params)
     state = TrainState(jnp.zeros([], jnp.int32), params, (), opt_state)
 
-    steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
-    epoch = int(record["its"][0])
+    epoch = -(-config.task.train_size // batch_size)
     losses, accuracies = [], []
     for start in range(0, steps, epoch):
         length = min(epoch, steps - start)
@@ -132,16 +134,22 @@ def load_record(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file) as archive:
             record = dict(archive)
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path} is not an .npz record: {error}") from error
     wanted = {"split_perm", "epoch_perms", "step_loss", "its", "val_acc"}
-    if missing := sorted(wanted - record.keys()):
+    missing = sorted(wanted - record.keys())
+    try:
+        _params(record)
+    except KeyError as error:
+        missing.append(error.args[0])
+    if missing:
         raise ValueError(f"{path} is not a parity record: no {', '.join(missing)}.")
     return record
 
 
 def _config(
     record: dict[str, np.ndarray],
+    steps: int,
     batch_size: int,
     heads: int,
     filter_options: FilterOptions,
@@ -153,7 +161,7 @@ def _config(
         prime=vocabulary - 2,
         train_fraction=train_size / len(record["split_perm"]),
         width=width,
-        layers=sum(name.endswith(".ln_1.weight") for name in record),
+        layers=_layers(record),
         heads=heads,
     )
     if len(record["split_perm"]) != task.table_size:
@@ -162,10 +170,15 @@ def _config(
             f"x·y mod {task.prime} has {task.table_size}."
         )
     steps_per_epoch = -(-train_size // batch_size)
-    if record["its"][0] != steps_per_epoch:
+    if len(record["its"]) and record["its"][0] != steps_per_epoch:
         raise ValueError(
             f"batch_size must give {record['its'][0]} steps per epoch as in the "
             f"record, got {batch_size}, which gives {steps_per_epoch}."
+        )
+    shuffled = len(record["epoch_perms"]) * steps_per_epoch
+    if shuffled < steps:
+        raise ValueError(
+            f"the record has shuffles for {shuffled} steps only, not for {steps}."
         )
     training = TrainingOptions(batch_size=batch_size)
     return Config(task, filter_options, optimizer_options, training)
@@ -205,11 +218,14 @@ def _params(record: dict[str, np.ndarray]) -> Any:
             "mlp_out": linear(f"{name}.mlp.2."),
         }
 
-    layers = sum(name.endswith(".ln_1.weight") for name in record)
     return {
         "token_embedding": {"embedding": get("token_embeddings.weight")},
         "position_embedding": {"embedding": get("position_embeddings.weight")},
-        "blocks": {i: block(f"layers.{i}") for i in range(layers)},
+        "blocks": {i: block(f"layers.{i}") for i in range(_layers(record))},
         "norm": norm("ln_f"),
         "head": {"kernel": get("head.weight").T},
     }
+
+
+def _layers(record: dict[str, np.ndarray]) -> int:
+    return sum(name.endswith(".ln_1.weight") for name in record)

@@ -6,6 +6,7 @@ milestones, time, memory, versions; ``curves.png`` a picture.
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,14 @@ class RunDirectory:
         Raises:
           FileExistsError: the directory holds a record and ``force`` is False.
         """
-        if self.config_file.exists():
-            if not force:
-                raise FileExistsError(
-                    f"{self.path} holds a run already; choose another --run-dir, or "
-                    "--force to replace it."
-                )
-            for file in (self.metrics_file, self.summary_file, self.curves_file):
-                file.unlink(missing_ok=True)
+        if self.metrics_file.exists() and not force:
+            raise FileExistsError(
+                f"{self.path} holds a run already; choose another --run-dir, or "
+                "--force to replace it."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
+        for file in (self.metrics_file, self.summary_file, self.curves_file):
+            file.unlink(missing_ok=True)
         _write_json(self.config_file, config.asdict())
 
     def append(self, row: dict[str, Any]) -> None:
@@ -87,6 +87,18 @@ class RunDirectory:
 
 
 def _write_json(path: Path, value: Any) -> None:
+    value = _finite_or_none(value)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    temporary.write_text(
+        json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
     os.replace(temporary, path)
+
+
+def _finite_or_none(value: Any) -> Any:
+    """JSON knows neither NaN nor infinities."""
+    if isinstance(value, dict):
+        return {key: _finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -6,11 +6,12 @@ which is recorded like the others.
 """
 
 import contextlib
+import itertools
 import shlex
 import signal
-import sys
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -55,6 +56,7 @@ def train(
     run: RunDirectory,
     *,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
+    arguments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train one run and record it in ``run``, which must have been created.
 
@@ -62,6 +64,7 @@ def train(
       config: all settings.
       run: where to record.
       on_evaluation: called with each row of metrics once it is recorded.
+      arguments: of the command line, for the summary.
 
     Returns:
       The summary, as written to ``summary.json``. Its ``status`` is "completed",
@@ -113,13 +116,16 @@ def train(
         "seconds_to_first_chunk": round(
             timings[min(1, len(timings) - 1)][1] - began, 3
         ),
-        "ms_per_step": _ms_per_step(timings),
+        "ms_per_step": _ms_per_step(timings, config.training.eval_every),
         "peak_memory_mib": provenance.peak_memory_mib(),
         "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
-        "parameters_sha256": provenance.parameters_sha256(state.params),
+        # A diverged run has dispatched one chunk more than it recorded.
+        "parameters_sha256": None
+        if status == DIVERGED
+        else provenance.parameters_sha256(state.params),
         "device": provenance.device(),
         "versions": provenance.versions(),
-        "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "experiments", *arguments]),
     }
     run.write_summary(summary)
     plot_curves(run)
@@ -141,12 +147,17 @@ def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int
     return None if np.isfinite(row["train_loss"]) else step
 
 
-def _ms_per_step(timings: list[tuple[int, float]]) -> float | None:
-    """Wall time per step after the first chunk, evaluations included."""
-    if len(timings) < 3:
-        return None
-    (first, start), (last, end) = timings[1], timings[-1]
-    return round((end - start) / (last - first) * 1e3, 3)
+def _ms_per_step(timings: list[tuple[int, float]], eval_every: int) -> float | None:
+    """Median wall time per step, evaluations included.
+
+    Without the first chunk and a shorter last one, which include their compilation.
+    """
+    chunks = [
+        (end - start) / eval_every * 1e3
+        for (before, start), (step, end) in itertools.pairwise(timings[1:])
+        if step - before == eval_every
+    ]
+    return round(statistics.median(chunks), 3) if chunks else None
 
 
 @contextlib.contextmanager

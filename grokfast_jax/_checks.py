@@ -16,6 +16,11 @@ import jax.typing
 import numpy as np
 import optax
 
+_STATIC_HINT = (
+    "With optax.inject_hyperparams, pass "
+    'static_args=("window_size", "accumulator_dtype").'
+)
+
 Hyperparameter = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], Any]
 """A number, a scalar array (traced or not) or an Optax schedule."""
 
@@ -34,7 +39,7 @@ def check_hyperparameter(
     _check_scalar(name, value)
     if isinstance(value, jax.Array):
         return
-    if not _is_number(value, numbers.Real):
+    if not _is_number(value, (float, int, np.floating, np.integer)):
         raise TypeError(
             f"{name} must be a number, a scalar array or a schedule, got {value!r}."
         )
@@ -50,8 +55,8 @@ def check_start_step(value: Any) -> None:
             raise TypeError(f"start_step must be an integer, got dtype {value.dtype}.")
     elif not _is_number(value, numbers.Integral):
         raise TypeError(f"start_step must be an integer ≥ 0, got {value!r}.")
-    elif value < 0:
-        raise ValueError(f"start_step must be an integer ≥ 0, got {value!r}.")
+    elif not 0 <= value < 2**31:
+        raise ValueError(f"start_step must be in [0, 2³¹), got {value!r}.")
 
 
 def check_window_size(value: Any) -> None:
@@ -59,8 +64,7 @@ def check_window_size(value: Any) -> None:
     if isinstance(value, jax.Array):
         raise TypeError(
             "window_size sets the shape of the filter's state, so it must be a Python "
-            f"integer ≥ 1, got a JAX array: {value!r}. With optax.inject_hyperparams, "
-            'pass static_args=("window_size", "accumulator_dtype").'
+            f"integer ≥ 1, got a JAX array: {value!r}. {_STATIC_HINT}"
         )
     if not _is_number(value, numbers.Integral):
         raise TypeError(f"window_size must be an integer ≥ 1, got {value!r}.")
@@ -85,6 +89,11 @@ def check_accumulator_dtype(value: Any) -> None:
     """Check that ``accumulator_dtype`` is None or a floating-point dtype."""
     if value is None:
         return
+    if isinstance(value, (jax.Array, np.ndarray)):
+        raise TypeError(
+            "accumulator_dtype must be None or a floating-point dtype, got an array: "
+            f"{value!r}. {_STATIC_HINT}"
+        )
     try:
         dtype = jnp.dtype(value)
     except TypeError:
@@ -110,7 +119,7 @@ def _check_scalar(name: str, value: Any) -> None:
         )
 
 
-def _is_number(value: Any, kind: type) -> bool:
+def _is_number(value: Any, kind: Any) -> bool:
     if isinstance(value, np.ndarray):  # zero-dimensional, see _check_scalar
         value = value[()]
     return isinstance(value, kind) and not isinstance(value, bool)

@@ -42,7 +42,8 @@ def grokfast_ema(
         schedule. See :func:`exponential_moving_average`.
       lamb: gain λ ≥ 0, likewise. See :func:`amplify`.
       init: ``"first_gradient"`` (as in the published code) or ``"zero"``.
-      start_step: number of updates that pass unchanged while the filter fills.
+      start_step: number of updates that pass unchanged while the filter fills; to
+        freeze it instead, use ``optax.conditionally_transform``. See :func:`amplify`.
       normalize: divide by the gain at DC, 1 + λ, once the filter is on.
       accumulator_dtype: dtype of m; by default at least float32.
 
@@ -110,7 +111,8 @@ def grokfast_ma(
         on at once, and ``"mean"`` is the mean of what is in the window.
       start_step: number of updates that pass unchanged while the window fills, with
         and without ``warmup`` alike. (The published code ignores its switch when the
-        warm-up is off.)
+        warm-up is off.) To freeze the filter instead, use
+        ``optax.conditionally_transform``.
       normalize: divide by the gain at DC, 1 + λ (for ``"sum"`` 1 + λ·w), once the
         filter is on.
       accumulator_dtype: dtype of the running sums; by default at least float32.
@@ -175,5 +177,5 @@ def _scale(lamb: Hyperparameter, factor: int) -> Hyperparameter:
 
 def _maximum(start_step: Any, minimum: int) -> Any:
     if isinstance(start_step, jax.Array):
-        return jnp.maximum(start_step, minimum)
+        return jnp.maximum(start_step.astype(jnp.int32), minimum)
     return max(start_step, minimum)

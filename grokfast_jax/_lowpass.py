@@ -33,7 +33,8 @@ class ExponentialMovingAverageState(NamedTuple):
 
     Attributes:
       count: updates done so far, int32, saturating at 2³¹−1.
-      weight: sum of the impulse response so far, ``1 − Π α``: float32, 0 at first.
+      weight: sum of the impulse response so far, ``1 − Π α``, 0 at first: the default
+        float dtype.
       ema: the average m, shaped like the parameters.
     """
 
@@ -110,7 +111,7 @@ def exponential_moving_average(
 
         return ExponentialMovingAverageState(
             count=jnp.zeros([], jnp.int32),
-            weight=jnp.zeros([], jnp.float32),
+            weight=jnp.zeros([], jnp.result_type(float)),
             ema=init_inexact(zeros, params),
         )
 
@@ -132,7 +133,7 @@ def exponential_moving_average(
             m_wide, g_wide = m.astype(wide), g.astype(wide)
             return (m_wide - gain * m_wide + gain * g_wide).astype(m.dtype)
 
-        weight = (state.weight - gain * state.weight + gain).astype(jnp.float32)
+        weight = (state.weight - gain * state.weight + gain).astype(state.weight.dtype)
         ema = map_inexact(average, state.ema, updates)
 
         def output(g: jax.Array, m: jax.Array) -> jax.Array:

@@ -1,5 +1,7 @@
 """The tables of operations; checks E1 … E4 of the specification of the tasks."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -60,6 +62,13 @@ def test_e2_division():
     assert (c[~odd] == (x - y)[~odd] % 97).all()
 
 
+def _order(element, table, identity):
+    power, n = element, 1
+    while power != identity:
+        power, n = table[power, element], n + 1
+    return n
+
+
 def test_e3_permutations():
     x, y, product = operation_table("s5")
     table = product.reshape(120, 120)
@@ -72,6 +81,11 @@ def test_e3_permutations():
     assert (conjugate == y).sum() == 840
     inverse = np.array([np.flatnonzero(row == identity)[0] for row in table])
     assert (conjugate == table[table[x, y], inverse[x]]).all()
+    elements = list(itertools.permutations(range(5)))
+    fixed = np.array([sum(i == e for i, e in enumerate(p)) for p in elements])
+    order = np.array([_order(row, table, identity) for row in range(120)])
+    for invariant in (fixed, order):  # together they determine the cycle type in S5
+        assert (invariant[conjugate] == invariant[y]).all()
     assert (operation_table("s5-sandwich")[2] == table[table[x, y], x]).all()
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from experiments.cli import main
+from experiments.grok import grok
 from experiments.milestones import milestones
+from experiments.tasks.modular import ModularTask
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 
@@ -65,6 +67,31 @@ def test_stops_at_the_target(tmp_path):
     assert reached.index(True) == len(rows) - 2  # one chunk more was under way
 
 
+def test_target_met_at_the_last_evaluation(tmp_path):
+    assert run(["--steps", "10", "--eval-every", "10"], tmp_path / "a") == 0
+    accuracies = [float(r["validation_accuracy"]) for r in read(tmp_path / "a")[1]]
+    assert accuracies[-1] > max(accuracies[:-1])
+    options = ["--steps", "10", "--eval-every", "10", "--stop-at", str(accuracies[-1])]
+    assert run(options, tmp_path / "b") == 0
+    assert read(tmp_path / "b")[0]["status"] == "reached target"
+
+
+def test_time_per_step_is_not_that_of_compilation(tmp_path):
+    assert run(["--steps", "45", "--eval-every", "10"], tmp_path) == 0
+    assert read(tmp_path)[0]["ms_per_step"] < 50
+
+
+def test_main_job_on_a_small_task(tmp_path, capsys):
+    task = ModularTask(prime=11, width=16, heads=2)
+    assert grok(0, tmp_path, task=task, max_steps=80) == "completed"
+    for name in ("grokfast-ema", "adam"):
+        assert read(tmp_path / name)[0]["steps"] == 80
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert "Grokfast-EMA + Adam" in capsys.readouterr().out
+    first, second = (read(tmp_path / name)[1][0] for name in ("grokfast-ema", "adam"))
+    assert first == second  # the same weights and the same split
+
+
 def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     options = ["--optimizer", "sgd", "--learning-rate", "1e12", "--warmup-steps", "3"]
     assert run([*options, "--steps", "200"], tmp_path) == 3
@@ -72,6 +99,8 @@ def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     assert summary["status"] == "diverged"
     assert 1 < summary["diverged_at_step"] < 20
     assert np.isfinite(float(rows[0]["train_loss"]))
+    assert summary["parameters_sha256"] is None
+    assert "NaN" not in (tmp_path / "summary.json").read_text()
     assert str(summary["diverged_at_step"]) in capsys.readouterr().out
 
 
@@ -81,19 +110,28 @@ def test_existing_run_is_not_overwritten(tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
     assert run(["--steps", "3", "--force"], tmp_path) == 0
     assert read(tmp_path)[0]["steps"] == 3
+    (tmp_path / "metrics.csv").unlink()  # a start that failed left no rows
+    assert run(["--steps", "2"], tmp_path) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["train", "modular", "--alpha", "1"], "'--alpha': 1.0 is not in the range"),
-        (["train", "modular", "--alpha", "nan"], "alpha must be finite, got nan"),
+        (
+            ["train", "modular", "--alpha", "nan"],
+            "alpha must be finite (in float32), got nan",
+        ),
         (["train", "modular", "--filter", "fir"], "'none', 'ema', 'ma'"),
         (["train", "modular", "--prime", "96"], "prime must be a prime number, got 96"),
         (["train", "modular", "--steps", "many"], "'many' is not a valid integer"),
         (["train", "modular", "--alpa", "0.9"], "--alpha"),
         (["train", "modlar"], "modular"),
-        ([*SMALL, "--filter", "ma", "--window-size", "1000000000"], "GiB"),
+        (["train", "modular", "--start-step", "3000000000"], "--start-step"),
+        (["train", "modular", "--prime", "100000000003"], "--prime"),
+        (["train", "modular", "--lamb", "1e39"], "lamb must be finite"),
+        (["train", "modular", "--alpha", "0.99999999"], "alpha must be < 1"),
+        ([*SMALL, "--filter", "ma", "--window-size", "1000000"], "GiB"),
         (["parity", "no-such-record.npz"], "no-such-record.npz"),
     ],
 )
@@ -109,8 +147,13 @@ def test_bad_usage_is_one_line(arguments, message, capsys):
 def test_parity_of_no_record(tmp_path, capsys):
     np.savez(tmp_path / "other.npz", a=np.ones(3))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
-    for name, message in (("other", "no epoch_perms"), ("broken", "not an .npz")):
-        assert main(["parity", str(tmp_path / f"{name}.npz")]) == 2
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for name, message in (
+        ("other.npz", "no epoch_perms"),
+        ("broken.npz", "not an .npz"),
+        ("array.npy", "not an .npz"),
+    ):
+        assert main(["parity", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err
 
 

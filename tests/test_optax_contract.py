@@ -1,6 +1,9 @@
 """What a user of Optax expects of any transformation, on each of ours."""
 
+import os
 import pickle
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -109,19 +112,20 @@ def test_state_is_picklable(tx):
     jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
-@pytest.mark.parametrize("name", sorted(TRANSFORMATIONS.keys() - {"amplify"}))
+@pytest.mark.parametrize(
+    "name", ["exponential_moving_average", "debiased", "grokfast_ema", "grokfast_ma"]
+)
 def test_counters_saturate(name):
+    """The moving average itself counts modulo its window and cannot overflow."""
     tx, g = TRANSFORMATIONS[name], jnp.ones(3)
     state = tx.init(g)
     for _ in range(5):
         _, state = tx.update(g, state)
-    if "count=" in str(state):  # the moving average counts modulo its window
-        last = jnp.iinfo(jnp.int32).max
-        saturated = optax.tree.set(state, count=jnp.int32(last))
-        for t in range(5):
-            out, state = tx.update(g * t, state)
-            expected, saturated = tx.update(g * t, saturated)
-            np.testing.assert_array_equal(out, expected)
+    saturated = optax.tree.set(state, count=jnp.int32(jnp.iinfo(jnp.int32).max))
+    for t in range(5):
+        out, state = tx.update(g * t, state)
+        expected, saturated = tx.update(g * t, saturated)
+        np.testing.assert_array_equal(out, expected)
 
 
 def test_masked_leaves_hold_no_state():
@@ -210,9 +214,45 @@ def test_freezing_and_filling_differ():
     assert outs[5] == (0.25, 2.0)  # an empty window, and a full one
 
 
-def test_state_keeps_the_sharding_of_the_parameters():
-    mesh = jax.make_mesh((1,), ("x",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.P("x"))
-    params = jax.device_put(jnp.ones((4, 2)), sharding)
-    state = grokfast_ma(3).init(params)
-    assert state.low_pass.total.sharding.is_equivalent_to(sharding, 2)
+_SHARDED = """
+import jax, jax.numpy as jnp
+from grokfast_jax import grokfast_ema, grokfast_ma
+mesh = jax.make_mesh((2,), ("x",))
+sharding = jax.sharding.NamedSharding(mesh, jax.P("x"))
+g = jax.device_put(jnp.arange(8.0).reshape(4, 2), sharding)
+for tx in (grokfast_ema(), grokfast_ma(3)):
+    state = tx.init(g)
+    out, new_state = jax.jit(tx.update)(g, state)
+    assert out.sharding.is_equivalent_to(sharding, 2)
+    for a in jax.tree.leaves(state) + jax.tree.leaves(new_state):
+        if a.ndim:
+            spec = jax.P("x") if a.ndim == 2 else jax.P(None, "x")
+            expected = jax.sharding.NamedSharding(mesh, spec)
+            assert a.sharding.is_equivalent_to(expected, a.ndim), (a.shape, a.sharding)
+    text = jax.jit(tx.update).lower(g, state).compile().as_text()
+    assert "all-gather" not in text and "all-reduce" not in text
+print("sharded")
+"""
+
+
+def test_state_and_updates_keep_the_sharding_of_the_parameters():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    result = subprocess.run(
+        [sys.executable, "-c", _SHARDED],
+        env=os.environ | flags,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "sharded\n", result.stderr
+
+
+def test_library_needs_jax_and_optax_only():
+    code = (
+        "import sys, grokfast_jax; "
+        "print([m for m in ('flax', 'click', 'rich', 'matplotlib', 'experiments') "
+        "if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert result.stdout == "[]\n", result.stderr

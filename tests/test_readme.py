@@ -19,3 +19,7 @@ def test_all_blocks_are_named():
 @pytest.mark.parametrize("block", BLOCKS, ids=TITLES)
 def test_readme_block_runs(block):
     exec(compile(block, "README.md", "exec"), {})
+
+
+def test_no_placeholder_is_left():
+    assert "@@" not in (REPOSITORY / "README.md").read_text()

@@ -235,7 +235,7 @@ def test_lanes_over_seeds_and_hyperparameters():
     ("make", "message"),
     [
         (lambda: FilterOptions(alpha=1.0), "alpha must be < 1, got 1.0"),
-        (lambda: FilterOptions(lamb=float("nan")), "lamb must be finite, got nan"),
+        (lambda: FilterOptions(lamb=float("nan")), "lamb must be finite .*, got nan"),
         (lambda: FilterOptions(window_size=0), "window_size must be ≥ 1, got 0"),
         (lambda: FilterOptions(filter="fir"), "filter must be one of none, ema, ma"),
         (lambda: OptimizerOptions(clip_norm=0.0), "clip_norm must be > 0, got 0.0"),

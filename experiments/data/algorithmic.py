@@ -75,6 +75,13 @@ def operation_table(
     return x.astype(np.int32), y.astype(np.int32), answers.astype(np.int32)
 
 
+def table_size(operation: str, p: int) -> int:
+    """Number of equations in the table of an operation."""
+    if operation in _PERMUTATION_OPERATIONS:
+        return 120**2
+    return p * (p - 1) if operation in _NONZERO_Y else p**2
+
+
 def number_of_symbols(operation: str, p: int) -> int:
     """Number of different operands and answers: p, or 120 permutations."""
     return 120 if operation in _PERMUTATION_OPERATIONS else p

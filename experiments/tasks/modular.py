@@ -20,6 +20,7 @@ from experiments.data.algorithmic import (
     is_prime,
     number_of_symbols,
     operation_table,
+    table_size,
 )
 from experiments.models.power_transformer import PowerTransformer
 from experiments.models.transformer import Transformer
@@ -39,7 +40,7 @@ class ModularTask(Task):
         "Operation: mul is x·y with y ≠ 0, the published task.",
         choices=OPERATIONS,
     )
-    prime: int = option(97, "Modulus p, a prime.", minimum=3)
+    prime: int = option(97, "Modulus p, a prime.", minimum=3, maximum=9973)
     train_fraction: float = option(
         0.5, "Part of the table used for training.", above=0.0, below=1.0
     )
@@ -67,10 +68,10 @@ class ModularTask(Task):
                 f"{self.table_size} equations on both sides, got {self.train_fraction}."
             )
 
-    @functools.cached_property
+    @property
     def table_size(self) -> int:
         """Number of equations."""
-        return len(operation_table(self.operation, self.prime)[0])
+        return table_size(self.operation, self.prime)
 
     @property
     def train_size(self) -> int:
