@@ -19,11 +19,11 @@ from experiments.config import Config, FilterOptions, OptimizerOptions, Training
 from experiments.grok import grok as run_grok
 from experiments.options import GroupedCommand, add_options, build_config, idle_options
 from experiments.parity import Replay, load_record, replay
-from experiments.records import RunDirectory
+from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.tasks import TASKS, Task
 
-DIVERGED, INTERRUPTED = 3, 130
-_EXIT_CODES = {runner.DIVERGED: DIVERGED, runner.INTERRUPTED: INTERRUPTED}
+_EXIT_INTERRUPTED = 130
+_EXIT_CODES = {runner.DIVERGED: 3, INTERRUPTED: _EXIT_INTERRUPTED}
 
 
 @click.group(
@@ -54,23 +54,52 @@ def _add_train_command(task: type[Task]) -> None:
         type=click.Path(path_type=Path, file_okay=False),
         help="Where to record the run. [default: runs/, named after the settings]",
     )
-    @click.option("--force", is_flag=True, help="Replace the record that is there.")
+    @click.option(
+        "--force", is_flag=True, help="Start over, removing the record that is there."
+    )
+    @click.option(
+        "--checkpoint-seconds",
+        type=click.FloatRange(0),
+        default=60.0,
+        show_default=True,
+        help="Wall time between checkpoints, in seconds.",
+    )
+    @click.option(
+        "--checkpoint-steps",
+        type=click.IntRange(1),
+        help="Steps between checkpoints, instead of by time.",
+    )
     @click.pass_context
-    def command(ctx: click.Context, run_dir: Path | None, force: bool, **values: Any):
+    def command(
+        ctx: click.Context,
+        run_dir: Path | None,
+        force: bool,
+        checkpoint_seconds: float,
+        checkpoint_steps: int | None,
+        **values: Any,
+    ):
         config = build_config(task, values)
         _warn_of_idle_options(ctx)
         run = RunDirectory(run_dir or default_run_directory(config))
-        try:
-            runner.check_memory(config)
-            run.create(config, force=force)
-        except (ValueError, FileExistsError) as error:
-            raise click.UsageError(str(error)) from None
-        label = f"{config.task.name}, {config.filter.filter}"
-        with console.progress(label, config.training.steps) as show:
-            summary = runner.train(
-                config, run, on_evaluation=show, arguments=ctx.find_root().obj
-            )
+        runner.check_resources(config, run)
+        with run.lock():
+            if run.prepare(config, force=force):
+                label = f"{config.task.name}, {config.filter.filter}"
+                with console.progress(label, config.training.steps) as show:
+                    runner.train(
+                        config,
+                        run,
+                        on_evaluation=show,
+                        checkpoint_seconds=checkpoint_seconds,
+                        checkpoint_steps=checkpoint_steps,
+                        arguments=ctx.find_root().obj,
+                    )
+            else:
+                console.console.print("This run is finished.")
+            summary = run.summary()
         console.print_summary(summary, run.path)
+        if summary["status"] == INTERRUPTED:
+            console.console.print("Interrupted: the same command goes on from here.")
         ctx.exit(_EXIT_CODES.get(summary["status"], 0))
 
 
@@ -79,8 +108,10 @@ for _task in TASKS.values():
 
 
 def default_run_directory(config: Config) -> Path:
-    """A directory that is a function of the settings alone."""
-    settings = json.dumps(config.asdict(), sort_keys=True)
+    """A directory that is a function of the settings alone, but for the steps."""
+    values = config.asdict()
+    del values["steps"]  # a run may go on with more
+    settings = json.dumps(values, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
     name = f"{config.task.name}-{config.filter.filter}-seed{config.training.seed}"
     return Path("runs") / f"{name}-{digest}"
@@ -211,9 +242,12 @@ def main(arguments: list[str] | None = None) -> int:
         message = " ".join(error.format_message().split())
         click.echo(f"error: {message}", err=True)
         return 2
+    except RecordError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         message = str(error).splitlines()[0] if str(error) else "out of memory"
         click.echo(f"error: {message}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return _EXIT_INTERRUPTED

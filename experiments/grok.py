@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.plots import plot_comparison
-from experiments.records import RunDirectory
+from experiments.records import INTERRUPTED, RunDirectory
 from experiments.tasks.modular import ModularTask
 
 TARGET = 0.99
@@ -53,16 +53,17 @@ def grok(
 
     def train(label: str, name: str, config: Config) -> str:
         runs[label] = run = RunDirectory(directory / name)
-        run.create(config, force=True)
-        with console.progress(label, config.training.steps) as show:
-            summaries[label] = runner.train(
-                config, run, on_evaluation=show, arguments=arguments
-            )
+        with run.lock():
+            run.prepare(config, force=True)
+            with console.progress(label, config.training.steps) as show:
+                summaries[label] = runner.train(
+                    config, run, on_evaluation=show, arguments=arguments
+                )
         return summaries[label]["status"]
 
     first, second = "Grokfast-EMA + Adam", "Adam"
     status = train(first, "grokfast-ema", grokfast)
-    if status in (runner.DIVERGED, runner.INTERRUPTED):
+    if status in (runner.DIVERGED, INTERRUPTED):
         return status
     baseline = dataclasses.replace(
         grokfast,

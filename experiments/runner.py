@@ -1,15 +1,17 @@
 """The host loop: dispatch a chunk, then record the one before, and so on.
 
-The device never waits for the host: chunk k + 1 is dispatched before the metrics of
-chunk k are fetched. A run that stops at a target has therefore computed one chunk more,
-which is recorded like the others.
+The device does not wait for the host: chunk k + 1 is dispatched before the metrics of
+chunk k are fetched. A run that meets its target therefore trains one chunk more, which
+is recorded like the others.
+
+A checkpoint at step s is written once all rows up to s are on the disk. A run that is
+killed goes on from its newest checkpoint, after the rows beyond it have been cut off,
+with the same numbers as if nothing had happened.
 """
 
 import contextlib
-import itertools
-import shlex
+import shutil
 import signal
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,36 +20,40 @@ import jax
 import numpy as np
 
 from experiments import provenance
-from experiments.config import Config
-from experiments.milestones import milestones
+from experiments.checkpoint import Checkpoints
+from experiments.config import Config, TrainingOptions
 from experiments.plots import plot_curves
-from experiments.records import RunDirectory
+from experiments.records import INTERRUPTED, RecordError, RunDirectory
+from experiments.summary import Timer, summarize
 from experiments.train import initialize, run_chunk
 
 COMPLETED = "completed"
 REACHED_TARGET = "reached target"
 DIVERGED = "diverged"
-INTERRUPTED = "interrupted"
 
 
-def check_memory(config: Config) -> None:
-    """Check that the state of a run fits; the backend might hang instead of failing.
+def check_resources(config: Config, run: RunDirectory) -> None:
+    """Check that a run's state fits into the memory, and its checkpoints on the disk.
+
+    Before the start: the backend might hang for want of memory instead of failing.
 
     Raises:
-      ValueError: it does not.
+      RecordError: it does not fit.
     """
-    state, _ = jax.eval_shape(
-        lambda hyper, data: initialize(config.static(), hyper, data),
-        config.traced(),
-        config.task.load(),
+    size = sum(
+        a.size * a.dtype.itemsize for a in jax.tree.leaves(_abstract_state(config))
     )
-    size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
-    limit = provenance.memory_limit_bytes()
-    if limit is not None and size > limit:
-        raise ValueError(
-            f"the state (parameters, filter, optimizer) needs {size / 2**30:.1f} GiB, "
-            f"the device has {limit / 2**30:.1f}; reduce window_size = "
-            f"{config.filter.window_size} or the model."
+    need = f"the state (parameters, filter, optimizer) needs {size / 2**30:.2f} GiB"
+    advice = f"reduce window_size = {config.filter.window_size} or the model."
+    memory = provenance.memory_limit_bytes()
+    if memory is not None and size > memory:
+        raise RecordError(f"{need}, the device has {memory / 2**30:.2f}; {advice}")
+    parent = next(path for path in (run.path, *run.path.parents) if path.exists())
+    free, copies = shutil.disk_usage(parent).free, Checkpoints.COPIES
+    if copies * size > free:
+        raise RecordError(
+            f"{need}, {copies} times that for its checkpoints, but {parent} has "
+            f"{free / 2**30:.2f} free; {advice}"
         )
 
 
@@ -56,87 +62,126 @@ def train(
     run: RunDirectory,
     *,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
+    checkpoint_seconds: float = 60.0,
+    checkpoint_steps: int | None = None,
     arguments: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train one run and record it in ``run``, which must have been created.
+    """Train one run to its end, from the start or from where it was left.
 
     Args:
       config: all settings.
-      run: where to record.
+      run: where to record; locked, and prepared for these settings.
       on_evaluation: called with each row of metrics once it is recorded.
+      checkpoint_seconds: wall time between checkpoints; there is one at the end too.
+      checkpoint_steps: steps between checkpoints, instead of by time.
       arguments: of the command line, for the summary.
 
     Returns:
       The summary, as written to ``summary.json``. Its ``status`` is "completed",
       "reached target", "diverged" (a loss was not finite; ``diverged_at_step`` says
       where) or "interrupted" (SIGINT or SIGTERM; a second one stops at once).
+
+    Raises:
+      OSError: the record cannot be written, the disk being full for example. What was
+        written before is whole and can go on.
     """
-    began = time.perf_counter()
     static, hyper = config.static(), config.traced()
     data = jax.device_put(config.task.load())
-    status, diverged_at, timings = COMPLETED, None, []
-
-    def record(step: int, metrics: Any, losses: Any) -> str | None:
-        """Wait for a chunk, write its row, and say why to stop, if at all."""
-        nonlocal diverged_at
-        row = {"step": step, **jax.device_get(metrics)}
-        timings.append((step, time.perf_counter()))
-        run.append(row)
-        on_evaluation(row)
-        diverged_at = _first_non_finite(step, row, np.asarray(losses))
-        if diverged_at is not None:
-            return DIVERGED
-        target = config.training.stop_at
-        if target is not None and row["validation_accuracy"] >= target:
-            return REACHED_TARGET
-        return None
-
-    with _stop_requests() as stop_requested:
+    checkpoints = Checkpoints(run.checkpoints)
+    pending: tuple[int, Any, Any] | None = None
+    if (restored := checkpoints.restore(_abstract_state(config))) is not None:
+        step, state = restored
+        run.cut(step)
+    else:
+        run.cut(-1)
         state, metrics = initialize(static, hyper, data)
-        pending = (0, metrics, [])
-        for step, length in _chunks(config.training.steps, config.training.eval_every):
-            state, metrics, losses = run_chunk(static, length, hyper, data, state)
-            reason = record(*pending)
-            pending = (step, metrics, losses)
-            if reason or stop_requested():
-                status = reason or INTERRUPTED
-                break
-        if status != DIVERGED:
-            status = record(*pending) or status
+        step, pending = 0, (0, metrics, [])
+    timer = Timer(run.seconds())
+    reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
 
-    columns = run.metrics()
-    summary = {
-        "status": status,
-        "steps": int(columns["step"][-1]),
-        "diverged_at_step": diverged_at,
-        "milestones": milestones(columns),
-        "milestone_resolution_steps": config.training.eval_every,
-        "final": {name: values[-1].item() for name, values in columns.items()},
-        "seconds": round(time.perf_counter() - began, 3),
-        "seconds_to_first_chunk": round(
-            timings[min(1, len(timings) - 1)][1] - began, 3
-        ),
-        "ms_per_step": _ms_per_step(timings, config.training.eval_every),
-        "peak_memory_mib": provenance.peak_memory_mib(),
-        "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
-        # A diverged run has dispatched one chunk more than it recorded.
-        "parameters_sha256": None
-        if status == DIVERGED
-        else provenance.parameters_sha256(state.params),
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "command": shlex.join(["python", "-m", "experiments", *arguments]),
-    }
+    def last_step() -> int:
+        """A run that meets its target ends at the evaluation after."""
+        if reached_at is None:
+            return config.training.steps
+        return _boundary(config.training, reached_at)
+
+    def record() -> None:
+        """Wait for the pending chunk and write its row."""
+        nonlocal pending, reached_at, diverged_at
+        if pending is None:
+            return
+        (row_step, metrics, losses), pending = pending, None
+        row = {"step": row_step, **jax.device_get(metrics)}
+        run.append(row, timer.lap(row_step))
+        on_evaluation(row)
+        diverged_at = _first_non_finite(row_step, row, np.asarray(losses))
+        if reached_at is None and _is_reached(config.training, row):
+            reached_at = row_step
+
+    saved = step, time.monotonic()
+    with _stop_requests() as stop_requested:
+        while step < last_step() and diverged_at is None and not stop_requested():
+            length = _boundary(config.training, step) - step
+            state, metrics, losses = run_chunk(static, length, hyper, data, state)
+            record()
+            step, pending = step + length, (step + length, metrics, losses)
+            due = (
+                time.monotonic() - saved[1] >= checkpoint_seconds
+                if checkpoint_steps is None
+                else step - saved[0] >= checkpoint_steps
+            )
+            if due and diverged_at is None:
+                record()
+                if diverged_at is None:
+                    checkpoints.save(step, state)
+                    saved = step, time.monotonic()
+        if diverged_at is None:
+            record()
+        if diverged_at is None:
+            checkpoints.save(step, state)
+        checkpoints.close()
+
+    if diverged_at is not None:
+        status = DIVERGED
+    elif step < last_step():
+        status = INTERRUPTED
+    else:
+        status = COMPLETED if reached_at is None else REACHED_TARGET
+    # A diverged run has dispatched one chunk more than it recorded.
+    params = None if status == DIVERGED else state.params
+    summary = summarize(config, run, timer, params, status, diverged_at, arguments)
     run.write_summary(summary)
     plot_curves(run)
     return summary
 
 
-def _chunks(steps: int, eval_every: int) -> Iterator[tuple[int, int]]:
-    """Step reached and length of every chunk; the last may be shorter."""
-    for start in range(0, steps, eval_every):
-        length = min(eval_every, steps - start)
-        yield start + length, length
+def _abstract_state(config: Config) -> Any:
+    return jax.eval_shape(
+        lambda hyper, data: initialize(config.static(), hyper, data)[0],
+        config.traced(),
+        config.task.load(),
+    )
+
+
+def _boundary(training: TrainingOptions, step: int) -> int:
+    """The next step after ``step`` that is evaluated."""
+    every = training.eval_every
+    return min((step // every + 1) * every, training.steps)
+
+
+def _is_reached(training: TrainingOptions, row: dict[str, Any]) -> bool:
+    target = training.stop_at
+    return target is not None and bool(row["validation_accuracy"] >= target)
+
+
+def _first_reached(
+    training: TrainingOptions, metrics: dict[str, np.ndarray]
+) -> int | None:
+    """The first recorded step that meets the target."""
+    for index, step in enumerate(metrics.get("step", ())):
+        if _is_reached(training, {name: col[index] for name, col in metrics.items()}):
+            return int(step)
+    return None
 
 
 def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int | None:
@@ -145,19 +190,6 @@ def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int
     if bad.size:
         return step - len(losses) + int(bad[0])
     return None if np.isfinite(row["train_loss"]) else step
-
-
-def _ms_per_step(timings: list[tuple[int, float]], eval_every: int) -> float | None:
-    """Median wall time per step, evaluations included.
-
-    Without the first chunk and a shorter last one, which include their compilation.
-    """
-    chunks = [
-        (end - start) / eval_every * 1e3
-        for (before, start), (step, end) in itertools.pairwise(timings[1:])
-        if step - before == eval_every
-    ]
-    return round(statistics.median(chunks), 3) if chunks else None
 
 
 @contextlib.contextmanager

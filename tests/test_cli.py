@@ -2,11 +2,6 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -104,16 +99,6 @@ def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     assert str(summary["diverged_at_step"]) in capsys.readouterr().out
 
 
-def test_existing_run_is_not_overwritten(tmp_path, capsys):
-    assert run(["--steps", "2"], tmp_path) == 0
-    assert run(["--steps", "3"], tmp_path) == 2
-    assert "--force" in capsys.readouterr().err
-    assert run(["--steps", "3", "--force"], tmp_path) == 0
-    assert read(tmp_path)[0]["steps"] == 3
-    (tmp_path / "metrics.csv").unlink()  # a start that failed left no rows
-    assert run(["--steps", "2"], tmp_path) == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -167,25 +152,6 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     for word in ("--alpha", "0.98", "0.0<=x<1.0", "Filter:", "--run-dir", "steps"):
         assert word in text
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_run_keeps_its_record(tmp_path, number):
-    command = [sys.executable, "-m", "experiments", *SMALL, "--run-dir", str(tmp_path)]
-    process = subprocess.Popen(
-        [*command, "--steps", "1000000", "--eval-every", "50"], env=os.environ
-    )
-    deadline = time.monotonic() + 120
-    metrics = tmp_path / "metrics.csv"
-    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 130
-    summary, rows = read(tmp_path)
-    assert summary["status"] == "interrupted"
-    assert summary["steps"] == int(rows[-1]["step"])
-    assert (tmp_path / "curves.png").exists()
 
 
 def table(**columns):

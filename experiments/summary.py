@@ -1,0 +1,77 @@
+"""The summary of a run: milestones, time, memory, and where the figures came from."""
+
+import itertools
+import shlex
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments import provenance
+from experiments.config import Config
+from experiments.milestones import milestones
+from experiments.records import RunDirectory
+
+
+class Timer:
+    """Wall time of a run, over all its resumes.
+
+    Args:
+      earlier: seconds of training before this process.
+    """
+
+    def __init__(self, earlier: float = 0.0):
+        self._began = time.perf_counter() - earlier
+        self._laps: list[tuple[int, float]] = []
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self._began
+
+    def lap(self, step: int) -> float:
+        """Seconds so far, noting that ``step`` has been reached."""
+        self._laps.append((step, self.seconds()))
+        return self._laps[-1][1]
+
+    def ms_per_step(self, eval_every: int) -> float | None:
+        """Median wall time per step, evaluations included.
+
+        Without the first chunk and a shorter last one, which include compilation.
+        """
+        chunks = [
+            (end - start) / eval_every * 1e3
+            for (before, start), (step, end) in itertools.pairwise(self._laps[1:])
+            if step - before == eval_every
+        ]
+        return round(statistics.median(chunks), 3) if chunks else None
+
+
+def summarize(
+    config: Config,
+    run: RunDirectory,
+    timer: Timer,
+    params: Any | None,
+    status: str,
+    diverged_at: int | None,
+    arguments: Sequence[str],
+) -> dict[str, Any]:
+    """The contents of ``summary.json``; ``params`` is None where there are none."""
+    metrics = run.metrics()
+    return {
+        "status": status,
+        "steps": int(metrics["step"][-1]),
+        "diverged_at_step": diverged_at,
+        "milestones": milestones(metrics),
+        "milestone_resolution_steps": config.training.eval_every,
+        "final": {name: values[-1].item() for name, values in metrics.items()},
+        "seconds": round(timer.seconds(), 3),
+        "ms_per_step": timer.ms_per_step(config.training.eval_every),
+        "peak_memory_mib": provenance.peak_memory_mib(),
+        "parameters": params and sum(p.size for p in jax.tree.leaves(params)),
+        "parameters_sha256": params and provenance.parameters_sha256(params),
+        "device": provenance.device(),
+        "versions": provenance.versions(),
+        "command": shlex.join(["python", "-m", "experiments", *arguments]),
+    }

@@ -1,0 +1,208 @@
+"""Nothing is lost: kills, interrupts, damaged checkpoints, other processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from experiments.cli import main
+
+BASE = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
+FILTERS = {
+    "none": [],
+    "ema": ["--filter", "ema"],
+    "ma": ["--filter", "ma", "--window-size", "30"],
+}
+
+
+def read(directory):
+    summary = json.loads((directory / "summary.json").read_text())
+    return summary, (directory / "metrics.csv").read_text()
+
+
+def train(directory, *options):
+    return main([*BASE, "--run-dir", str(directory), *options])
+
+
+def assert_same_run(directory, other):
+    (a, rows), (b, other_rows) = read(directory), read(other)
+    assert rows == other_rows
+    assert a["parameters_sha256"] == b["parameters_sha256"]
+    assert a["status"] == b["status"]
+
+
+def start(directory, *options):
+    command = [sys.executable, "-m", "experiments", *BASE, *options]
+    return subprocess.Popen(
+        [*command, "--run-dir", str(directory)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def rows_in(directory):
+    metrics = directory / "metrics.csv"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
+def kill_often(directory, options, kills, seed):
+    """Kill -9 at random moments, each after some progress; then let it finish."""
+    rng = random.Random(seed)
+    for _ in range(kills):
+        process, before = start(directory, *options), rows_in(directory)
+        while process.poll() is None and rows_in(directory) <= before + 2:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.4))
+        if process.poll() is not None:
+            assert process.returncode == 0, process.stderr.read().decode()
+            break
+        process.kill()
+        process.wait()
+    process = start(directory, *options)
+    assert process.wait() == 0, process.stderr.read().decode()
+
+
+def check_kills(tmp_path, name, kills, seed):
+    options = [*FILTERS[name], "--steps", "12000", "--eval-every", "20"]
+    assert train(tmp_path / "whole", *options) == 0
+    often = [*options, "--checkpoint-seconds", "0.1"]
+    kill_often(tmp_path / "killed", often, kills, seed)
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    timing = np.genfromtxt(
+        tmp_path / "killed" / "timing.csv", delimiter=",", names=True
+    )
+    assert (np.diff(timing["seconds"]) >= 0).all()  # cumulative over resumes
+
+
+def test_three_kills(tmp_path):
+    check_kills(tmp_path, "ma", kills=3, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILTERS)
+def test_twenty_kills(tmp_path, name):
+    check_kills(tmp_path, name, kills=20, seed=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_goes_on(tmp_path, number):
+    options = ["--filter", "ema", "--steps", "6000", "--eval-every", "20"]
+    process = start(tmp_path / "a", *options)
+    while rows_in(tmp_path / "a") < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    summary, rows = read(tmp_path / "a")
+    assert summary["status"] == "interrupted"
+    assert summary["steps"] == int(rows.splitlines()[-1].split(",")[0]) < 6000
+    assert (tmp_path / "a" / "curves.png").exists()
+    assert train(tmp_path / "a", *options) == 0
+    assert train(tmp_path / "b", *options) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+SHORT = ["--steps", "40", "--eval-every", "10", "--checkpoint-steps", "10"]
+
+
+def test_finished_run_prints_its_summary_and_more_steps_go_on(tmp_path, capsys):
+    assert train(tmp_path / "a", "--steps", "20", "--eval-every", "10") == 0
+    before = read(tmp_path / "a")
+    capsys.readouterr()
+    assert train(tmp_path / "a", "--steps", "20", "--eval-every", "10") == 0
+    assert "finished" in capsys.readouterr().out
+    assert read(tmp_path / "a") == before
+    assert train(tmp_path / "a", *SHORT) == 0
+    assert train(tmp_path / "b", *SHORT) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path, capsys):
+    assert train(tmp_path, *SHORT) == 0
+    assert train(tmp_path, *SHORT, "--learning-rate", "0.01", "--seed", "3") == 2
+    error = capsys.readouterr().err
+    assert "seed: 0 → 3" in error
+    assert "learning_rate: 0.001 → 0.01" in error
+    assert "--force" in error
+    assert train(tmp_path, "--steps", "20", "--eval-every", "10") == 2
+    assert "steps: 40 → 20" in capsys.readouterr().err
+    assert train(tmp_path, *SHORT, "--seed", "3", "--force") == 0
+
+
+def damage(checkpoint):
+    for file in checkpoint.rglob("*"):
+        if file.is_file() and file.stat().st_size > 300:
+            file.write_bytes(file.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damaged", [["40"], ["40", "30"]])
+def test_damaged_checkpoints_are_set_aside(tmp_path, damaged):
+    assert train(tmp_path / "a", *SHORT) == 0
+    assert train(tmp_path / "b", *SHORT) == 0
+    for step in damaged:
+        damage(tmp_path / "a" / "checkpoints" / step)
+    (tmp_path / "a" / "summary.json").unlink()  # as if killed before the end
+    with (tmp_path / "a" / "metrics.csv").open("a") as file:
+        file.write("50,0.1,0")  # and within a row
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert train(tmp_path / "a", *SHORT) == 0
+    told = " ".join(str(w.message) for w in caught)
+    for step in damaged:
+        assert f"checkpoint {step} cannot be read" in told
+        assert (tmp_path / "a" / f"damaged-checkpoint-{step}").is_dir()
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_target_is_met_at_the_same_step_whatever_the_checkpoints(tmp_path):
+    options = ["--steps", "900", "--eval-every", "10", "--stop-at", "0.08"]
+    assert train(tmp_path / "a", *options) == 0
+    assert train(tmp_path / "b", *options, "--checkpoint-steps", "10") == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert read(tmp_path / "a")[0]["status"] == "reached target"
+
+
+def test_directory_in_use_is_refused(tmp_path, capsys):
+    process = start(tmp_path, "--steps", "1000000")
+    while rows_in(tmp_path) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert train(tmp_path, "--steps", "1000000") == 2
+    assert "in use by another process" in capsys.readouterr().err
+    process.kill()
+    process.wait()
+
+
+def test_unwritable_directory_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(tmp_path / "file" / "run", "--steps", "20") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_full_disk_keeps_what_was_written(tmp_path, capsys):
+    """A file size limit stands in for a full disk: writes beyond it fail."""
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1));"
+        "from experiments.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    options = [*BASE, "--run-dir", str(tmp_path / "a"), *SHORT]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *options],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+    )
+    assert result.returncode == 1
+    # The writer's background threads may print more, before and after.
+    assert "\nerror: cannot write a checkpoint" in "\n" + result.stderr
+    assert train(tmp_path / "a", *SHORT) == 0  # with room again, it goes on
+    assert train(tmp_path / "b", *SHORT) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
