@@ -10,7 +10,7 @@ WORKERS ?= 2
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 
-.PHONY: help grok parity test test-all lint bench lowest clean
+.PHONY: help grok test test-all lint bench docs lowest clean
 
 help:
 	@echo "make grok      set up, then the main job: x·y mod 97 with and without Grokfast"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all  set up, then all tests"
 	@echo "make lint      set up, then ruff and mypy"
 	@echo "make bench     set up, then time the filters and the training step"
+	@echo "make docs      run the sessions of docs/cli.md and write it anew"
 	@echo "make lowest    tests with the lowest versions that pyproject.toml allows"
 
 grok: $(VENV)/installed
@@ -36,6 +37,9 @@ lint: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) -m benchmarks.run
+
+docs: $(VENV)/installed
+	$(RUN) docs/transcripts.py
 
 lowest:
 	$(PYTHON) -m venv .venv-lowest

@@ -17,8 +17,15 @@ import jax
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.grok import grok as run_grok
-from experiments.options import GroupedCommand, add_options, build_config, idle_options
+from experiments.options import (
+    GroupedCommand,
+    add_options,
+    build_config,
+    idle_options,
+    preset_option,
+)
 from experiments.parity import Replay, load_record, replay
+from experiments.record_commands import compare, list_runs, plot, show
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.tasks import TASKS, Task
 
@@ -49,6 +56,7 @@ def _add_train_command(task: type[Task]) -> None:
         ("Optimizer", OptimizerOptions),
         ("Training", TrainingOptions),
     )
+    @preset_option(task.name)
     @click.option(
         "--run-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -69,6 +77,15 @@ def _add_train_command(task: type[Task]) -> None:
         type=click.IntRange(1),
         help="Steps between checkpoints, instead of by time.",
     )
+    @click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the settings, the number of parameters and the memory needed; "
+        "train nothing.",
+    )
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."
+    )
     @click.pass_context
     def command(
         ctx: click.Context,
@@ -76,16 +93,23 @@ def _add_train_command(task: type[Task]) -> None:
         force: bool,
         checkpoint_seconds: float,
         checkpoint_steps: int | None,
+        dry_run: bool,
+        as_json: bool,
         **values: Any,
-    ):
+    ) -> None:
         config = build_config(task, values)
         _warn_of_idle_options(ctx)
         run = RunDirectory(run_dir or default_run_directory(config))
+        if dry_run:
+            _print_plan(config, run, as_json)
+            return
         runner.check_resources(config, run)
         with run.lock():
             if run.prepare(config, force=force):
                 label = f"{config.task.name}, {config.filter.filter}"
-                with console.progress(label, config.training.steps) as show:
+                with console.progress(
+                    label, config.training.steps, silent=as_json
+                ) as show:
                     runner.train(
                         config,
                         run,
@@ -94,17 +118,39 @@ def _add_train_command(task: type[Task]) -> None:
                         checkpoint_steps=checkpoint_steps,
                         arguments=ctx.find_root().obj,
                     )
-            else:
+            elif not as_json:
                 console.console.print("This run is finished.")
             summary = run.summary()
-        console.print_summary(summary, run.path)
-        if summary["status"] == INTERRUPTED:
-            console.console.print("Interrupted: the same command goes on from here.")
+        if as_json:
+            print(json.dumps({"run": str(run.path)} | summary))
+        else:
+            console.print_summary(summary, run.path)
+            if summary["status"] == INTERRUPTED:
+                console.console.print("Interrupted: the same command goes on.")
         ctx.exit(_EXIT_CODES.get(summary["status"], 0))
 
 
 for _task in TASKS.values():
     _add_train_command(_task)
+
+
+def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
+    """What ``--dry-run`` tells."""
+    sizes = runner.state_bytes(config)
+    plan = {
+        "run": str(run.path),
+        "config": config.asdict(),
+        "parameters": sizes["parameters"] // 4,
+        "state_bytes": sizes,
+    }
+    if as_json:
+        print(json.dumps(plan))
+        return
+    console.print_table("Settings", ("", "value"), list(config.asdict().items()))
+    rows = [["parameters (float32)", plan["parameters"]]]
+    rows += [[f"{name}: MiB", f"{b / 2**20:.2f}"] for name, b in sizes.items()]
+    console.print_table("State of the run; activations come on top", ("", ""), rows)
+    console.console.print(f"Would be recorded in {run.path}", soft_wrap=True)
 
 
 def default_run_directory(config: Config) -> Path:
@@ -220,6 +266,10 @@ def grok(ctx: click.Context, seed: int, run_dir: Path) -> None:
     """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
     status = run_grok(seed, run_dir, arguments=ctx.find_root().obj)
     ctx.exit(_EXIT_CODES.get(status, 0))
+
+
+for _command in (list_runs, show, plot, compare):
+    cli.add_command(_command)
 
 
 def _warn_of_idle_options(ctx: click.Context) -> None:

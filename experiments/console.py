@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from experiments.records import FIRST_COLUMNS
 
 console = Console(highlight=False)
 
@@ -31,11 +34,17 @@ class _Speed(ProgressColumn):
 
 
 @contextmanager
-def progress(label: str, steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+def progress(
+    label: str, steps: int, *, silent: bool = False
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar; yields the function that takes each row of metrics.
 
-    Where the output is no terminal, a plain line every ten seconds instead.
+    Where the output is no terminal, a plain line every ten seconds instead; ``silent``
+    prints nothing.
     """
+    if silent:
+        yield lambda row: None
+        return
     if not console.is_terminal:
         yield _line_printer(label, steps)
         return
@@ -80,9 +89,13 @@ def describe(row: dict[str, Any]) -> str:
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]):
     """A table, first column left, the others right; None is shown as a dash."""
-    table = Table(title=title, title_justify="left")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
+        table.add_column(
+            name, justify="left" if index == 0 else "right", no_wrap=index > 0
+        )
     for row in rows:
         table.add_row(*("–" if cell is None else str(cell) for cell in row))
     console.print(table)
@@ -94,11 +107,9 @@ def print_summary(summary: dict[str, Any], path: Any) -> None:
     rows = [["status", summary["status"]], ["steps", summary["steps"]]]
     if summary["diverged_at_step"] is not None:
         rows.append(["first non-finite loss at step", summary["diverged_at_step"]])
-    rows += [
-        [name.replace("_", " "), f"{value:.4g}"]
-        for name, value in final.items()
-        if name != "step"
-    ]
+    for name in _FINAL:
+        value = final.get(name)
+        rows.append([name.replace("_", " "), None if value is None else f"{value:.4g}"])
     rows += [
         [_MILESTONE_TEXT[name], step]
         for name, step in summary["milestones"].items()
@@ -113,6 +124,13 @@ def print_summary(summary: dict[str, Any], path: Any) -> None:
     console.print(f"Recorded in {path}", soft_wrap=True)
 
 
+_FINAL = (
+    *FIRST_COLUMNS[1:],
+    "weight_norm",
+    "gradient_norm",
+    "filter_share",
+    "filter_cosine",
+)
 _MILESTONE_TEXT = {
     "t_fit_99": "steps to 99 % training accuracy",
     "t_gen_95": "steps to 95 % validation accuracy",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.config import Config
+from experiments.observe import observe
 from grokfast_jax import grokfast_ema, grokfast_ma
 
 
@@ -24,7 +25,7 @@ def build_optimizer(
     clip_first = options.clip_position == "before"
     parts = [
         *(clip if clip_first else []),
-        *_filter(config, hyper),
+        observe(_filter(config, hyper)),
         *([] if clip_first else clip),
     ]
     decay = optax.add_decayed_weights(hyper["weight_decay"])
@@ -46,23 +47,19 @@ def build_optimizer(
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))
 
 
-def _filter(config: Config, hyper: dict[str, Any]) -> list[Any]:
+def _filter(config: Config, hyper: dict[str, Any]) -> optax.GradientTransformation:
     options = config.filter
     common = {"start_step": hyper["start_step"], "normalize": options.normalize}
     if options.filter == "ema":
-        return [
-            grokfast_ema(
-                hyper["alpha"], hyper["lamb"], init=options.filter_init, **common
-            )
-        ]
+        return grokfast_ema(
+            hyper["alpha"], hyper["lamb"], init=options.filter_init, **common
+        )
     if options.filter == "ma":
-        return [
-            grokfast_ma(
-                options.window_size,
-                hyper["lamb"],
-                filter_type=options.filter_type,
-                warmup=options.filter_warmup,
-                **common,
-            )
-        ]
-    return []
+        return grokfast_ma(
+            options.window_size,
+            hyper["lamb"],
+            filter_type=options.filter_type,
+            warmup=options.filter_warmup,
+            **common,
+        )
+    return optax.identity()

@@ -1,6 +1,7 @@
 """Command-line options made from the configuration's dataclasses, and back."""
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Callable
@@ -9,6 +10,17 @@ from typing import Any
 import click
 
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.presets import PRESETS
+
+
+class NearestChoice(click.Choice):
+    """A choice that suggests the nearest name for an unknown one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Click's message and the suggestion."""
+        message = super().get_invalid_choice_message(value, ctx)
+        nearest = difflib.get_close_matches(str(value), self.choices, n=1)
+        return f"{message} Did you mean {nearest[0]!r}?" if nearest else message
 
 
 class GroupedOption(click.Option):
@@ -32,6 +44,9 @@ class GroupedCommand(click.Command):
         for heading, rows in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(rows)
+        if presets := PRESETS.get(self.name or "", {}):
+            with formatter.section("Presets"):
+                formatter.write_dl([(n, p.__doc__ or "") for n, p in presets.items()])
 
 
 def add_options(*groups: tuple[str, type]) -> Callable[[Any], Any]:
@@ -44,6 +59,26 @@ def add_options(*groups: tuple[str, type]) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def preset_option(task_name: str) -> Callable[[Any], Any]:
+    """Decorator: ``--preset``, whose settings any other option overrides."""
+    presets = PRESETS.get(task_name, {})
+
+    def apply(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+        del param
+        if name is not None:
+            ctx.default_map = presets[name]() | (ctx.default_map or {})
+
+    return click.option(
+        "--preset",
+        type=NearestChoice(tuple(presets)),
+        is_eager=True,
+        expose_value=False,
+        callback=apply,
+        help="Start from the settings of a published run (below); any other option "
+        "overrides them.",
+    )
 
 
 def build_config(task: type, values: dict[str, Any]) -> Config:
@@ -121,7 +156,7 @@ def _type(field: dataclasses.Field) -> Any:
     if isinstance(python_type, types.UnionType):  # X | None
         python_type = typing.get_args(python_type)[0]
     if meta["choices"]:
-        return click.Choice(meta["choices"])
+        return NearestChoice(meta["choices"])
     if python_type is bool:
         return bool
     low = meta["above"] if meta["above"] is not None else meta["minimum"]

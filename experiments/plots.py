@@ -1,5 +1,6 @@
 """Pictures of runs, drawn from their records alone."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ _MILESTONES = {
     "t_gen_95": (0.95, "^", "validation 95 %"),
     "t_gen_99": (0.99, "o", "validation 99 %"),
 }
-_COLORS = ("C0", "C1", "C2", "C3", "C4", "C5")
+_COLORS = tuple(f"C{i}" for i in range(10))
 
 
 def plot_curves(run: RunDirectory) -> None:
@@ -39,7 +40,8 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
     figure = Figure(figsize=(5.2 * len(quantities), 4.2), layout="constrained")
     axes = figure.subplots(1, len(quantities), squeeze=False)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
-        for color, (label, table) in zip(_COLORS, tables.items(), strict=False):
+        colors = itertools.cycle(_COLORS)
+        for color, (label, table) in zip(colors, tables.items(), strict=False):
             steps = np.maximum(table["step"], 1)  # step 0 at the left edge
             for split, style in (
                 ("train", _TRAIN_STYLE),
@@ -48,7 +50,7 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
                 values = table[f"{split}_{quantity}"]
                 text = f"{label}, {split}" if len(runs) > 1 else split
                 ax.plot(steps, values, color=color, label=text, **style)
-            if quantity == "accuracy":
+            if quantity == "accuracy" and runs[label].summary_file.exists():
                 _mark_milestones(ax, runs[label], color)
         ax.set(xscale="log", xlabel="training steps", ylabel=quantity)
         ax.grid(alpha=0.25)

@@ -70,6 +70,14 @@ class RunDirectory:
                 "another --run-dir."
             ) from None
 
+    def is_locked(self) -> bool:
+        """Whether a live process uses the directory."""
+        try:
+            with filelock.FileLock(self.path / ".lock", timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+
     def prepare(self, config: Config, *, force: bool = False) -> bool:
         """Start a record, or check that the one that is there can go on.
 

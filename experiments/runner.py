@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from experiments import provenance
 from experiments.checkpoint import Checkpoints
@@ -32,6 +33,20 @@ REACHED_TARGET = "reached target"
 DIVERGED = "diverged"
 
 
+def state_bytes(config: Config) -> dict[str, int]:
+    """Bytes of a run's parameters, of its filter's state, and of its whole state."""
+
+    def size(tree: Any) -> int:
+        return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
+
+    state = _abstract_state(config)
+    return {
+        "parameters": size(state.params),
+        "filter": size(optax.tree.get(state.opt_state, "inner")),
+        "total": size(state),
+    }
+
+
 def check_resources(config: Config, run: RunDirectory) -> None:
     """Check that a run's state fits into the memory, and its checkpoints on the disk.
 
@@ -40,9 +55,7 @@ def check_resources(config: Config, run: RunDirectory) -> None:
     Raises:
       RecordError: it does not fit.
     """
-    size = sum(
-        a.size * a.dtype.itemsize for a in jax.tree.leaves(_abstract_state(config))
-    )
+    size = state_bytes(config)["total"]
     need = f"the state (parameters, filter, optimizer) needs {size / 2**30:.2f} GiB"
     advice = f"reduce window_size = {config.filter.window_size} or the model."
     memory = provenance.memory_limit_bytes()

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.config import Config
+from experiments.observe import measures, weight_norms
 from experiments.optimizers import build_optimizer
 
 
@@ -134,10 +135,12 @@ def train_step(
 def evaluate(
     config: Config, state: TrainState, splits: tuple[Any, Any]
 ) -> dict[str, jax.Array]:
-    """Mean metrics on the full splits, as ``train_loss``, ``validation_loss``, ….
+    """Mean metrics on the full splits, norms, and what the filter did.
 
-    Both splits go through the model as one table in batches of the training size:
-    activations stay in the cache, and the model is compiled once, not once a split.
+    The means are ``train_loss``, ``validation_loss`` and so on; the rest are those of
+    :mod:`experiments.observe`. Both splits go through the model as one table in
+    batches of the training size: activations stay in the cache, and the model is
+    compiled once, not once a split.
     """
     size = _size(splits[0])
     batch_size = min(config.training.batch_size, size)
@@ -158,7 +161,7 @@ def evaluate(
         values = values.reshape(-1)[:rows]
         means[f"train_{name}"] = jnp.mean(values[:size], dtype=jnp.float32)
         means[f"validation_{name}"] = jnp.mean(values[size:], dtype=jnp.float32)
-    return means
+    return means | weight_norms(state.params) | measures(state.opt_state)
 
 
 def _size(examples: Any) -> int:

@@ -29,7 +29,7 @@ def test_train_leaves_a_record(tmp_path, capsys):
     assert run(options, tmp_path / "a") == 0
     summary, rows = read(tmp_path / "a")
     assert [row["step"] for row in rows] == ["0", "10", "20", "25"]
-    assert list(rows[0]) == [
+    assert list(rows[0])[:5] == [
         "step",
         "train_loss",
         "train_accuracy",

@@ -70,7 +70,7 @@ def kill_often(directory, options, kills, seed):
 
 
 def check_kills(tmp_path, name, kills, seed):
-    options = [*FILTERS[name], "--steps", "12000", "--eval-every", "20"]
+    options = [*FILTERS[name], "--steps", "6000", "--eval-every", "20"]
     assert train(tmp_path / "whole", *options) == 0
     often = [*options, "--checkpoint-seconds", "0.1"]
     kill_often(tmp_path / "killed", often, kills, seed)

@@ -1,0 +1,71 @@
+"""Write ``docs/cli.md``: three sessions at the command line, really run. ``make docs``.
+
+Seconds, memory and versions are those of the machine that ran it.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SMALL = "--prime 23 --width 32 --batch-size 64"
+SESSIONS = {
+    "A first run": [
+        "python -m experiments --help",
+        f"python -m experiments train modular {SMALL} --filter ema --steps 400 "
+        "--weight-decay 0.005 --run-dir runs/ema",
+        "ls runs/ema",
+        "head -3 runs/ema/timing.csv",
+    ],
+    "Going on, and what is refused": [
+        f"python -m experiments train modular {SMALL} --filter ema --steps 600 "
+        "--weight-decay 0.005 --run-dir runs/ema",
+        f"python -m experiments train modular {SMALL} --filter ema --steps 600 "
+        "--weight-decay 0.01 --run-dir runs/ema",
+        "python -m experiments train modular --filter em",
+        "python -m experiments train modular --alpha 1.5",
+        "python -m experiments train modular --preset mul97-ma --prime 96",
+    ],
+    "Comparing runs": [
+        f"python -m experiments train modular {SMALL} --steps 600 --run-dir runs/none",
+        "python -m experiments list runs",
+        "python -m experiments compare runs/none runs/ema",
+        "python -m experiments plot runs/none runs/ema --by filter --output both.png",
+    ],
+}
+
+
+def main() -> None:
+    """Run every command in one temporary directory and write the page."""
+    parts = [
+        "# The command line, in three sessions\n\n"
+        "Written by `make docs`, which runs these commands. `$?` is the exit code: 0\n"
+        "done, 1 system error, 2 unusable arguments, 3 diverged, 130 interrupted.\n"
+    ]
+    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory() as directory:
+        for title, commands in SESSIONS.items():
+            parts.append(f"\n## {title}\n")
+            for command in commands:
+                words = shlex.split(command)
+                if words[0] == "python":
+                    words[0] = sys.executable
+                result = subprocess.run(
+                    words,
+                    cwd=directory,
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+                code = f"\n[$? = {result.returncode}]" if result.returncode else ""
+                output = "\n".join(line.rstrip() for line in result.stdout.splitlines())
+                parts.append(f"\n```console\n$ {command}\n{output}{code}\n```\n")
+    (ROOT / "docs" / "cli.md").write_text("".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Verbs that read records and train nothing: list, show, plot, compare."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments import console
+from experiments.plots import plot_comparison
+from experiments.records import RecordError, RunDirectory, find_runs
+
+_RUN = click.Path(exists=True, file_okay=False, path_type=Path)
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+_MILESTONES = ("t_fit_99", "t_gen_95", "t_gen_99", "delay")
+_SHORT = ("fit 99", "gen 95", "gen 99")  # headings of the first three
+
+
+@click.command("list")
+@click.argument("root", type=_RUN, default=Path("runs"))
+@_as_json
+def list_runs(root: Path, as_json: bool) -> None:
+    """List the runs below ROOT (default: runs) with settings, state and milestones."""
+    runs = [_describe(run) for run in find_runs(root)]
+    if as_json:
+        print(json.dumps(runs))
+        return
+    columns = ("run", "filter", "decay", "seed", "state", "steps", *_SHORT)
+    console.print_table(
+        f"{len(runs)} runs below {root}",
+        columns,
+        [
+            [
+                Path(run["run"]).relative_to(root),
+                _filter_text(run["config"]),
+                run["config"]["weight_decay"],
+                run["config"]["seed"],
+                run["state"],
+                run["steps"],
+                *(run["milestones"].get(name) for name in _MILESTONES[:3]),
+            ]
+            for run in runs
+        ],
+    )
+
+
+@click.command()
+@click.argument("run", type=_RUN)
+@_as_json
+def show(run: Path, as_json: bool) -> None:
+    """Show the settings and the summary of one RUN."""
+    record = _open(run)
+    if as_json:
+        print(json.dumps(_describe(record)))
+        return
+    config = record.config()
+    console.print_table("Settings", ("", "value"), list(config.items()))
+    if record.summary_file.exists():
+        console.print_summary(record.summary(), run)
+    else:
+        described = _describe(record)
+        print(f"{described['state']}, at step {described['steps']}")
+
+
+@click.command()
+@click.argument("runs", type=_RUN, nargs=-1, required=True)
+@click.option("--by", help="Label the curves by this setting. [default: what differs]")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("curves.png"),
+    show_default=True,
+    help="The picture, .png, .pdf or .svg.",
+)
+def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
+    """Draw the curves of several RUNS in one picture, from their records alone."""
+    records = [_open(path) for path in runs]
+    configs = [record.config() for record in records]
+    differing = _differing(configs)
+    if by is not None:
+        if any(by not in config for config in configs):
+            raise click.UsageError(f"--by: no setting {by!r} in these runs.")
+        differing = [by]
+    labelled: dict[str, RunDirectory] = {}
+    for record, config in zip(records, configs, strict=True):
+        label = ", ".join(f"{name} {config.get(name)}" for name in differing)
+        if not label or label in labelled:
+            label = f"{label} ({record.path.name})".strip()
+        labelled[label] = record
+    plot_comparison(labelled, output, f"{configs[0]['task']}, {len(records)} runs")
+    print(f"wrote {output}")
+
+
+@click.command()
+@click.argument("first", type=_RUN)
+@click.argument("second", type=_RUN)
+@_as_json
+def compare(first: Path, second: Path, as_json: bool) -> None:
+    """Compare two runs: the settings that differ, and milestones side by side."""
+    runs = [_describe(_open(path)) for path in (first, second)]
+    configs = [run["config"] for run in runs]
+    settings = {n: [c.get(n) for c in configs] for n in _differing(configs)}
+    results: dict[str, list[Any]] = {
+        "state": [run["state"] for run in runs],
+        "steps": [run["steps"] for run in runs],
+        **{n: [run["milestones"].get(n) for run in runs] for n in _MILESTONES},
+    }
+    names = {name for run in runs for name in run["final"]} - {"step"}
+    results |= {n: [run["final"].get(n) for run in runs] for n in sorted(names)}
+    if as_json:
+        print(json.dumps({"settings": settings, "results": results}))
+        return
+    header = ("", first.name, second.name)
+    for title, rows in (("Settings that differ", settings), ("Results", results)):
+        cells = [[name, *map(_number, values)] for name, values in rows.items()]
+        console.print_table(title, header, cells)
+
+
+def _open(path: Path) -> RunDirectory:
+    record = RunDirectory(path)
+    if not record.config_file.exists() or not record.metrics_file.exists():
+        raise RecordError(f"{path} holds no run: no config.json or no metrics.csv.")
+    return record
+
+
+def _describe(run: RunDirectory) -> dict[str, Any]:
+    """Settings, state and results of a run, whatever its state."""
+    metrics = run.metrics()
+    summary = run.summary() if run.summary_file.exists() else {}
+    state = summary.get("status") or ("running" if run.is_locked() else "killed")
+    return {
+        "run": str(run.path),
+        "config": run.config(),
+        "state": state,
+        "steps": int(metrics["step"][-1]) if metrics else 0,
+        "milestones": summary.get("milestones", {}),
+        "final": summary.get("final", {}),
+    }
+
+
+def _differing(configs: list[dict[str, Any]]) -> list[str]:
+    return [
+        name
+        for name in configs[0]
+        if any(config.get(name) != configs[0][name] for config in configs)
+    ]
+
+
+def _filter_text(config: dict[str, Any]) -> str:
+    return {
+        "none": "none",
+        "ema": f"ema {config['alpha']:g}/{config['lamb']:g}",
+        "ma": f"ma {config['window_size']}/{config['lamb']:g}",
+    }[config["filter"]]
+
+
+def _number(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value

@@ -1,0 +1,157 @@
+"""The verbs that read records, and what a row records."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.cli import main
+from experiments.observe import measures, observe, weight_norms
+from experiments.presets import PRESETS
+from grokfast_jax import grokfast_ema
+
+SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for name, options in (("a", []), ("b", ["--filter", "ema", "--seed", "3"])):
+        options = [*options, "--steps", "40", "--eval-every", "20"]
+        assert main([*SMALL, *options, "--run-dir", str(root / name)]) == 0
+    return root
+
+
+def out(arguments, capsys):
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_list(runs, capsys):
+    text = out(["list", runs], capsys)
+    assert "2 runs" in text
+    assert "ema 0.98/2" in text
+    assert "completed" in text
+    found = json.loads(out(["list", runs, "--json"], capsys))
+    assert [run["steps"] for run in found] == [40, 40]
+
+
+def test_show(runs, capsys):
+    text = out(["show", runs / "b"], capsys)
+    assert "learning_rate" in text
+    assert "weight norm" in text
+    described = json.loads(out(["show", runs / "b", "--json"], capsys))
+    assert described["config"]["seed"] == 3
+    assert described["final"]["filter_share"] > 0
+
+
+def test_compare(runs, capsys):
+    text = out(["compare", runs / "a", runs / "b"], capsys)
+    assert "seed" in text
+    assert "learning_rate" not in text
+    both = json.loads(out(["compare", runs / "a", runs / "b", "--json"], capsys))
+    assert both["settings"]["filter"] == ["none", "ema"]
+    assert both["results"]["filter_share"][0] == 0
+
+
+def test_plot(runs, tmp_path, capsys):
+    picture = tmp_path / "both.png"
+    arguments = ["plot", runs / "a", runs / "b", "--by", "filter", "--output", picture]
+    assert "wrote" in out(arguments, capsys)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["plot", str(runs / "a"), "--by", "colour"]) == 2
+    assert "no setting 'colour'" in capsys.readouterr().err
+
+
+def test_no_run_is_one_line(tmp_path, capsys):
+    assert main(["show", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_dry_run_trains_nothing(tmp_path, capsys):
+    directory = tmp_path / "run"
+    options = ["--filter", "ma", "--dry-run", "--json", "--run-dir", directory]
+    plan = json.loads(out(["train", "modular", *options], capsys))
+    assert plan["parameters"] == 422_784
+    sizes = plan["state_bytes"]
+    np.testing.assert_allclose(sizes["filter"], 103 * 4 * 422_784, rtol=1e-4)
+    np.testing.assert_allclose(sizes["total"], 106 * 4 * 422_784, rtol=1e-4)
+    assert plan["config"]["lamb"] == 5.0
+    assert not directory.exists()
+
+
+def test_json_of_a_run(tmp_path, capsys):
+    options = ["--steps", "20", "--json", "--run-dir", tmp_path]
+    summary = json.loads(out([*SMALL, *options], capsys))
+    assert summary["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(t, n) for t, names in PRESETS.items() for n in names]
+)
+def test_every_preset_builds(task, name, capsys):
+    plan = json.loads(
+        out(["train", task, "--preset", name, "--dry-run", "--json"], capsys)
+    )
+    for setting, value in PRESETS[task][name]().items():
+        assert plan["config"][setting] == value
+    overridden = ["--preset", name, "--steps", "7", "--dry-run", "--json"]
+    assert json.loads(out(["train", task, *overridden], capsys))["config"]["steps"] == 7
+    assert PRESETS[task][name].__doc__ in " ".join(
+        out(["train", task, "--help"], capsys).split()
+    ).replace("- ", "-")
+
+
+def test_nearest_name_is_suggested(capsys):
+    assert main(["train", "modular", "--operation", "quadx"]) == 2
+    assert "Did you mean 'quad+x'" in capsys.readouterr().err
+
+
+def test_measures_of_the_filter():
+    g = [np.array([3.0, 4.0]), np.array([0.0, 10.0])]
+    tx = observe(grokfast_ema(alpha=0.5, lamb=2.0))
+    state = tx.init(jnp.zeros(2))
+    assert all(np.isnan(value) for value in measures(state).values())
+    for gradient in g:
+        filtered, state = tx.update(jnp.asarray(gradient, jnp.float32), state)
+    average = 0.5 * g[0] + 0.5 * g[1]
+    expected = g[1] + 2 * average
+    np.testing.assert_allclose(filtered, expected, rtol=1e-6)
+    found = measures(state)
+    norm = np.linalg.norm
+    np.testing.assert_allclose(found["gradient_norm"], 10, rtol=1e-6)
+    share = norm(2 * average) / norm(expected)
+    np.testing.assert_allclose(found["filter_share"], share, rtol=1e-6)
+    cosine = g[1] @ expected / (norm(g[1]) * norm(expected))
+    np.testing.assert_allclose(found["filter_cosine"], cosine, rtol=1e-6)
+
+
+def test_observing_changes_nothing():
+    g = jax.random.normal(jax.random.key(0), (30, 5))
+    for tx in (grokfast_ema(), optax.identity()):
+        observed = observe(tx)
+        plain, state = tx.init(g[0]), observed.init(g[0])
+        for t in range(30):
+            expected, plain = tx.update(g[t], plain)
+            out, state = observed.update(g[t], state)
+            np.testing.assert_array_equal(out, expected)
+
+
+def test_weight_norms():
+    params = {
+        "head": {"kernel": jnp.full((2, 2), 2.0)},
+        "blocks": {0: {"w": jnp.full(9, 1.0)}, 1: {"w": jnp.full(4, 3.0)}},
+    }
+    norms = {name: float(value) for name, value in weight_norms(params).items()}
+    assert norms == pytest.approx(
+        {
+            "weight_norm": np.sqrt(16 + 9 + 36),
+            "weight_norm_head": 4.0,
+            "weight_norm_blocks_0": 3.0,
+            "weight_norm_blocks_1": 6.0,
+        }
+    )
