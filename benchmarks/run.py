@@ -6,16 +6,21 @@ comparable within one run, even where the machine's speed drifts.
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from experiments.checkpoint import Checkpoints
 from experiments.config import Config, FilterOptions
 from experiments.console import print_table
+from experiments.observe import observe, weight_norms
 from experiments.provenance import device, versions
 from experiments.tasks.modular import ModularTask
 from experiments.train import initialize, run_chunk
@@ -51,6 +56,7 @@ def main() -> None:
         rounds,
     )
     _print("Training step, x·y mod 97, batch 512", steps, "none")
+    _print_recording(rounds)
 
 
 def _in_turn(
@@ -108,6 +114,47 @@ def _train_chunk(options: FilterOptions, steps: int = 20) -> Callable[[], float]
         return _timed(once) / steps
 
     return run
+
+
+def _print_recording(rounds: int) -> None:
+    """What an evaluation's measures and a checkpoint cost, for MA with w = 100."""
+    config = Config(ModularTask(), FilterOptions(filter="ma"))
+    static, hyper = config.static(), config.traced()
+    data = jax.device_put(config.task.load())
+    state, _ = initialize(static, hyper, data)
+    tx = observe(optax.identity())
+    observed = tx.init(state.params)
+    measure = jax.jit(lambda g, s: (weight_norms(g), tx.update(g, s)[1]))
+    jax.block_until_ready(measure(state.params, observed))
+    measures = [
+        _timed(lambda: jax.block_until_ready(measure(state.params, observed)))
+        for _ in range(rounds)
+    ]
+    blocking, whole, cpu = [], [], []
+    with tempfile.TemporaryDirectory() as directory:
+        checkpoints = Checkpoints(Path(directory) / "checkpoints")
+        for step in range(rounds):
+            cpu_start, start = time.process_time(), time.perf_counter()
+            checkpoints.save(step, state)
+            blocking.append(time.perf_counter() - start)
+            checkpoints.wait()
+            whole.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - cpu_start)
+        checkpoints.close()
+    size = sum(a.nbytes for a in jax.tree.leaves(state)) / 2**20
+    print_table(
+        f"Recording: Grokfast-MA, w = 100, a state of {size:.0f} MiB",
+        ("case", "median ms"),
+        [
+            [name, f"{statistics.median(values) * 1e3:.1f}"]
+            for name, values in (
+                ("norms and filter's share, per evaluation", measures),
+                ("checkpoint, training waits", blocking),
+                ("checkpoint, until written", whole),
+                ("checkpoint, processor time", cpu),
+            )
+        ],
+    )
 
 
 def _copy() -> None:

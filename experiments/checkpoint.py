@@ -10,6 +10,9 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from experiments.provenance import tree_sha256
+from experiments.records import RecordError
+
 # Orbax also logs, traceback and all, the errors that it raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
@@ -28,51 +31,87 @@ class Checkpoints:
 
     def __init__(self, directory: Path):
         self._directory = Path(directory).absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self.COPIES - 1, enable_async_checkpointing=True
-        )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._manager = self._open()
 
     def save(self, step: int, state: Any) -> None:
-        """Copy the state, then write it in the background.
+        """Copy the state, then write it and its SHA-256 in the background.
 
         An error of an earlier write is raised here or by :meth:`close`.
         """
         if step in self._manager.all_steps():
             return
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            digest=ocp.args.JsonSave({"sha256": tree_sha256(state)}),
+        )
         with _write_errors(self._directory):
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+            self._manager.save(step, args=arguments)
 
     def restore(self, abstract_state: Any) -> tuple[int, Any] | None:
-        """Step and state of the newest checkpoint that can be read, or None.
+        """Step and state of the newest checkpoint that is whole; None without any.
 
-        One that cannot is renamed ``damaged-STEP``, with a warning.
+        One that cannot be read is renamed ``damaged-checkpoint-STEP``, with a warning.
+
+        Raises:
+          RecordError: there are checkpoints, and none is whole.
         """
         sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         target = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
             abstract_state,
         )
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
             try:
-                arguments = ocp.args.StandardRestore(target)
-                return step, self._manager.restore(step, args=arguments)
+                return step, self._restore(step, target)
             except Exception as error:  # whatever it is, an older one may be whole
-                aside = self._directory.with_name(f"damaged-checkpoint-{step}")
-                warnings.warn(
-                    f"checkpoint {step} cannot be read and is set aside as "
-                    f"{aside.name}: {str(error).splitlines()[0]}",
-                    stacklevel=2,
-                )
-                (self._directory / str(step)).rename(aside)
-                self._manager.reload()
+                self._set_aside(step, str(error).splitlines()[0])
+        if steps:
+            raise RecordError(
+                f"no checkpoint in {self._directory.parent} can be read: they are set "
+                "aside as damaged-checkpoint-STEP; --force starts over."
+            )
         return None
 
-    def close(self) -> None:
+    def _restore(self, step: int, target: Any) -> Any:
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardRestore(target), digest=ocp.args.JsonRestore()
+        )
+        restored = self._manager.restore(step, args=arguments)
+        if tree_sha256(restored["state"]) != restored["digest"]["sha256"]:
+            raise ValueError("its contents have changed since they were written")
+        return restored["state"]
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        root = self._directory.parent
+        count = len(list(root.glob(f"damaged-checkpoint-{step}*")))
+        aside = root / f"damaged-checkpoint-{step}{f'-{count + 1}' if count else ''}"
+        warnings.warn(
+            f"checkpoint {step} cannot be read and is set aside as {aside.name}: "
+            f"{reason}",
+            stacklevel=3,
+        )
+        self._manager.close()
+        (self._directory / str(step)).rename(aside)
+        self._manager = self._open()  # it remembers what it has found
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self.COPIES - 1, enable_async_checkpointing=True
+        )
+        return ocp.CheckpointManager(
+            self._directory, options=options, item_names=("state", "digest")
+        )
+
+    def wait(self) -> None:
         """Wait until everything is written."""
         with _write_errors(self._directory):
             self._manager.wait_until_finished()
-            self._manager.close()
+
+    def close(self) -> None:
+        """Wait until everything is written, and stop the writer."""
+        self.wait()
+        self._manager.close()
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ def _add_train_command(task: type[Task]) -> None:
         if dry_run:
             _print_plan(config, run, as_json)
             return
-        runner.check_resources(config, run)
+        runner.check_memory(config)
         with run.lock():
             if run.prepare(config, force=force):
                 label = f"{config.task.name}, {config.filter.filter}"
@@ -126,7 +126,9 @@ def _add_train_command(task: type[Task]) -> None:
         else:
             console.print_summary(summary, run.path)
             if summary["status"] == INTERRUPTED:
-                console.console.print("Interrupted: the same command goes on.")
+                console.console.print(
+                    "Interrupted: the same command, without --force, goes on."
+                )
         ctx.exit(_EXIT_CODES.get(summary["status"], 0))
 
 
@@ -259,12 +261,13 @@ def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/grok"),
     show_default=True,
-    help="Where to record both runs and the picture; replaces what is there.",
+    help="Where to record both runs and the picture.",
 )
+@click.option("--force", is_flag=True, help="Start over, removing both records.")
 @click.pass_context
-def grok(ctx: click.Context, seed: int, run_dir: Path) -> None:
+def grok(ctx: click.Context, seed: int, run_dir: Path, force: bool) -> None:
     """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
-    status = run_grok(seed, run_dir, arguments=ctx.find_root().obj)
+    status = run_grok(seed, run_dir, force=force, arguments=ctx.find_root().obj)
     ctx.exit(_EXIT_CODES.get(status, 0))
 
 

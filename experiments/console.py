@@ -90,7 +90,11 @@ def describe(row: dict[str, Any]) -> str:
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]):
     """A table, first column left, the others right; None is shown as a dash."""
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for index, name in enumerate(header):
         table.add_column(

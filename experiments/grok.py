@@ -27,6 +27,7 @@ def grok(
     *,
     task: ModularTask = _TASK,
     max_steps: int = MAX_STEPS,
+    force: bool = False,
     arguments: Sequence[str] = (),
 ) -> str:
     """Train both, print the comparison and write ``comparison.png``.
@@ -36,6 +37,7 @@ def grok(
       directory: where to record both.
       task: another task, for a shorter trial.
       max_steps: budget of the first run.
+      force: start over instead of going on.
       arguments: of the command line, for the summaries.
 
     Returns:
@@ -54,11 +56,10 @@ def grok(
     def train(label: str, name: str, config: Config) -> str:
         runs[label] = run = RunDirectory(directory / name)
         with run.lock():
-            run.prepare(config, force=True)
-            with console.progress(label, config.training.steps) as show:
-                summaries[label] = runner.train(
-                    config, run, on_evaluation=show, arguments=arguments
-                )
+            if run.prepare(config, force=force):
+                with console.progress(label, config.training.steps) as show:
+                    runner.train(config, run, on_evaluation=show, arguments=arguments)
+            summaries[label] = run.summary()
         return summaries[label]["status"]
 
     first, second = "Grokfast-EMA + Adam", "Adam"

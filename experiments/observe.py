@@ -8,7 +8,7 @@ import optax
 
 
 class ObservedState(NamedTuple):
-    """State of :func:`observe`; the measures are of the last update, NaN before it.
+    """State of :func:`observe`: measures of the last observed update, NaN before it.
 
     Attributes:
       inner: the observed transformation's own state.
@@ -30,23 +30,33 @@ MEASURES = ("gradient_norm", "filter_share", "filter_cosine")
 def observe(
     tx: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    """``tx`` with measures of its input and output in the state."""
+    """``tx`` with measures of its input and output in the state.
+
+    The extra argument ``observed`` (a traced bool, by default True) tells whether to
+    measure this update: a branch that is not taken costs nothing.
+    """
     tx = optax.with_extra_args_support(tx)
 
     def init_fn(params):
         nothing = jnp.full([], jnp.nan, jnp.float32)
         return ObservedState(tx.init(params), nothing, nothing, nothing)
 
-    def update_fn(updates, state, params=None, **extra_args):
+    def update_fn(updates, state, params=None, *, observed=True, **extra_args):
         filtered, inner = tx.update(updates, state.inner, params, **extra_args)
-        gradient_norm = optax.tree.norm(updates)
-        filtered_norm = optax.tree.norm(filtered)
-        added_norm = optax.tree.norm(optax.tree.sub(filtered, updates))
-        cosine = optax.tree.vdot(updates, filtered) / (gradient_norm * filtered_norm)
-        measures = (gradient_norm, added_norm / filtered_norm, cosine)
-        return filtered, ObservedState(
-            inner, *(measure.astype(jnp.float32) for measure in measures)
-        )
+
+        def measure():
+            gradient_norm = optax.tree.norm(updates)
+            filtered_norm = optax.tree.norm(filtered)
+            share = optax.tree.norm(optax.tree.sub(filtered, updates)) / filtered_norm
+            product = optax.tree.vdot(updates, filtered)
+            cosine = product / (gradient_norm * filtered_norm)
+            return tuple(
+                value.astype(jnp.float32) for value in (gradient_norm, share, cosine)
+            )
+
+        last = (state.gradient_norm, state.filter_share, state.filter_cosine)
+        measured = jax.lax.cond(observed, measure, lambda: last)
+        return filtered, ObservedState(inner, *measured)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.milestones import milestones
 from experiments.records import RunDirectory
 
 _TRAIN_STYLE = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
@@ -50,8 +51,8 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
                 values = table[f"{split}_{quantity}"]
                 text = f"{label}, {split}" if len(runs) > 1 else split
                 ax.plot(steps, values, color=color, label=text, **style)
-            if quantity == "accuracy" and runs[label].summary_file.exists():
-                _mark_milestones(ax, runs[label], color)
+            if quantity == "accuracy":
+                _mark_milestones(ax, table, color)
         ax.set(xscale="log", xlabel="training steps", ylabel=quantity)
         ax.grid(alpha=0.25)
     if has_accuracy:
@@ -64,8 +65,8 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
     return figure
 
 
-def _mark_milestones(ax: Any, run: RunDirectory, color: str) -> None:
-    found = run.summary()["milestones"]
+def _mark_milestones(ax: Any, table: dict[str, np.ndarray], color: str) -> None:
+    found = milestones(table)
     for name, (threshold, marker, text) in _MILESTONES.items():
         if (step := found.get(name)) is not None:
             style = {"color": color, "marker": marker, "linestyle": "", "markersize": 6}

@@ -52,9 +52,9 @@ def memory_limit_bytes() -> int | None:
     return (first.memory_stats() or {}).get("bytes_limit")
 
 
-def parameters_sha256(params: Any) -> str:
-    """SHA-256 over the bytes of all parameters, ordered by their path in the tree."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+def tree_sha256(tree: Any) -> str:
+    """SHA-256 over the bytes of all leaves, ordered by their path in the tree."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     digest = hashlib.sha256()
     for _, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
         digest.update(np.ascontiguousarray(leaf).tobytes())

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from experiments import console
+from experiments.milestones import milestones
 from experiments.plots import plot_comparison
 from experiments.records import RecordError, RunDirectory, find_runs
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _MILESTONES = ("t_fit_99", "t_gen_95", "t_gen_99", "delay")
-_SHORT = ("fit 99", "gen 95", "gen 99")  # headings of the first three
+_LISTED = {"t_fit_99": "fit 99", "t_gen_99": "gen 99"}
 
 
 @click.command("list")
@@ -25,19 +26,29 @@ def list_runs(root: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(runs))
         return
-    columns = ("run", "filter", "decay", "seed", "state", "steps", *_SHORT)
+    columns = (
+        "run",
+        "task",
+        "filter",
+        "decay",
+        "seed",
+        "state",
+        "steps",
+        *_LISTED.values(),
+    )
     console.print_table(
         f"{len(runs)} runs below {root}",
         columns,
         [
             [
                 Path(run["run"]).relative_to(root),
+                run["config"].get("operation", run["config"]["task"]),
                 _filter_text(run["config"]),
                 run["config"]["weight_decay"],
                 run["config"]["seed"],
                 run["state"],
                 run["steps"],
-                *(run["milestones"].get(name) for name in _MILESTONES[:3]),
+                *(run["milestones"].get(name) for name in _LISTED),
             ]
             for run in runs
         ],
@@ -74,6 +85,10 @@ def show(run: Path, as_json: bool) -> None:
 )
 def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
     """Draw the curves of several RUNS in one picture, from their records alone."""
+    if output.suffix not in (".png", ".pdf", ".svg"):
+        raise click.UsageError(
+            f"--output must end in .png, .pdf or .svg, got {output}."
+        )
     records = [_open(path) for path in runs]
     configs = [record.config() for record in records]
     differing = _differing(configs)
@@ -133,8 +148,8 @@ def _describe(run: RunDirectory) -> dict[str, Any]:
         "config": run.config(),
         "state": state,
         "steps": int(metrics["step"][-1]) if metrics else 0,
-        "milestones": summary.get("milestones", {}),
-        "final": summary.get("final", {}),
+        "milestones": milestones(metrics),
+        "final": {name: float(values[-1]) for name, values in metrics.items()},
     }
 
 

@@ -52,6 +52,7 @@ class RunDirectory:
         self.summary_file = self.path / "summary.json"
         self.curves_file = self.path / "curves.png"
         self.checkpoints = self.path / "checkpoints"
+        self._lock_file = self.path / ".lock"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -62,7 +63,7 @@ class RunDirectory:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self.path / ".lock", timeout=0):
+            with filelock.FileLock(self._lock_file, timeout=1):
                 yield
         except filelock.Timeout:
             raise RecordError(
@@ -72,11 +73,15 @@ class RunDirectory:
 
     def is_locked(self) -> bool:
         """Whether a live process uses the directory."""
+        if not self._lock_file.exists():
+            return False
         try:
-            with filelock.FileLock(self.path / ".lock", timeout=0):
+            with filelock.FileLock(self._lock_file, timeout=0):
                 return False
         except filelock.Timeout:
             return True
+        except OSError:  # an archive that cannot be written to
+            return False
 
     def prepare(self, config: Config, *, force: bool = False) -> bool:
         """Start a record, or check that the one that is there can go on.
@@ -88,27 +93,40 @@ class RunDirectory:
           Whether there is anything to do: False if the run is finished.
 
         Raises:
-          RecordError: the settings differ.
+          RecordError: the settings differ, or the directory holds something else.
         """
         wanted = config.asdict()
-        if force or not self.metrics_file.exists():
+        if force:
             self._remove()
-        if self.metrics_file.exists():
-            recorded = self.config()
-            changes = _changes(recorded, wanted)
+        elif self.metrics_file.exists():
+            changes = _changes(self.config(), wanted)
             if changes:
                 raise RecordError(
                     f"{self.path} holds a run with other settings ({changes}); choose "
                     "another --run-dir, or --force to start over."
                 )
-            more = wanted["steps"] > recorded["steps"]
-            status = self.summary()["status"] if self.summary_file.exists() else ""
-            finished = status not in ("", INTERRUPTED)
-            if finished and not (more and status == "completed"):
+            if self.summary_file.exists() and _is_final(self.summary(), wanted):
                 return False
-        _write_json(self.config_file, wanted)
+        elif self.checkpoints.exists() and any(self.checkpoints.iterdir()):
+            raise RecordError(
+                f"{self.path} holds checkpoints without metrics.csv; choose another "
+                "--run-dir, or --force to remove them and start over."
+            )
+        elif self.config_file.exists() and not self.is_run():
+            raise RecordError(
+                f"{self.config_file} is not that of a run; choose another --run-dir."
+            )
+        # In this order: a summary beside the new settings would look finished.
         self.summary_file.unlink(missing_ok=True)
+        _write_json(self.config_file, wanted)
         return True
+
+    def is_run(self) -> bool:
+        """Whether ``config.json`` is that of a run."""
+        try:
+            return {"task", "filter", "steps"} <= self.config().keys()
+        except (OSError, ValueError, AttributeError):
+            return False
 
     def append(self, row: dict[str, Any], seconds: float) -> None:
         """Add a row to the metrics, standard columns first; on disk on return."""
@@ -123,14 +141,9 @@ class RunDirectory:
     def cut(self, step: int) -> None:
         """Forget all rows after ``step``, and any row written in part."""
         for file in (self.metrics_file, self.timing_file):
-            if file.exists():
-                header, *lines = file.read_text().splitlines(keepends=True)
-                kept = [
-                    line
-                    for line in lines
-                    if line.endswith("\n") and int(line.split(",")[0]) <= step
-                ]
-                _write(file, "".join([header, *kept]) if kept else None)
+            header, *lines = _whole_lines(file) or [""]
+            kept = [line for line in lines if int(line.split(",")[0]) <= step]
+            _write(file, "".join([header, *kept]) if kept else None)
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The recorded metrics, a column each; empty before the first row."""
@@ -154,23 +167,26 @@ class RunDirectory:
         return json.loads(self.summary_file.read_text())
 
     def _remove(self) -> None:
-        files = (
-            self.config_file,
-            self.metrics_file,
-            self.timing_file,
-            self.summary_file,
-            self.curves_file,
-        )
-        for file in files:
-            file.unlink(missing_ok=True)
+        """Remove the record, the settings last: a kill on the way leaves a run."""
+        self.summary_file.unlink(missing_ok=True)
         for directory in (self.checkpoints, *self.path.glob("damaged-checkpoint-*")):
             if directory.exists():
                 shutil.rmtree(directory)
+        files = self.metrics_file, self.timing_file, self.curves_file, self.config_file
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def find_runs(root: Path) -> list[RunDirectory]:
     """All run directories below ``root``, by path."""
-    return [RunDirectory(file.parent) for file in sorted(root.rglob("config.json"))]
+    directories = (file.parent for file in sorted(root.rglob("config.json")))
+    return [run for run in map(RunDirectory, directories) if run.is_run()]
+
+
+def _is_final(summary: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    if summary["status"] == "completed":
+        return summary["steps"] >= wanted["steps"]
+    return summary["status"] != INTERRUPTED
 
 
 def _changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -185,15 +201,24 @@ def _changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
     return ", ".join(f"{n}: {recorded.get(n)} → {wanted.get(n)}" for n in names)
 
 
-def _read_table(path: Path) -> dict[str, np.ndarray]:
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a table; one that was written in part is no line."""
     if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    lines = _whole_lines(path)
+    if len(lines) < 2:
         return {}
-    table = np.genfromtxt(path, delimiter=",", names=True, ndmin=1, dtype=None)
-    return {name: table[name] for name in table.dtype.names} if table.size else {}
+    table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1, dtype=None)
+    return {name: table[name] for name in table.dtype.names}
 
 
 def _append(path: Path, columns: list[str], values: list[str]) -> None:
-    is_new = not path.exists()
+    is_new = not path.exists() or path.stat().st_size == 0
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if is_new:

@@ -47,26 +47,34 @@ def state_bytes(config: Config) -> dict[str, int]:
     }
 
 
-def check_resources(config: Config, run: RunDirectory) -> None:
-    """Check that a run's state fits into the memory, and its checkpoints on the disk.
-
-    Before the start: the backend might hang for want of memory instead of failing.
+def check_memory(config: Config) -> None:
+    """Check that a run's state fits: the backend might hang instead of failing.
 
     Raises:
-      RecordError: it does not fit.
+      RecordError: it does not.
     """
-    size = state_bytes(config)["total"]
-    need = f"the state (parameters, filter, optimizer) needs {size / 2**30:.2f} GiB"
-    advice = f"reduce window_size = {config.filter.window_size} or the model."
-    memory = provenance.memory_limit_bytes()
+    size, memory = state_bytes(config)["total"], provenance.memory_limit_bytes()
     if memory is not None and size > memory:
-        raise RecordError(f"{need}, the device has {memory / 2**30:.2f}; {advice}")
-    parent = next(path for path in (run.path, *run.path.parents) if path.exists())
-    free, copies = shutil.disk_usage(parent).free, Checkpoints.COPIES
-    if copies * size > free:
         raise RecordError(
-            f"{need}, {copies} times that for its checkpoints, but {parent} has "
-            f"{free / 2**30:.2f} free; {advice}"
+            f"the state (parameters, filter, optimizer) needs {size / 2**30:.2f} GiB, "
+            f"the device has {memory / 2**30:.2f}; reduce window_size = "
+            f"{config.filter.window_size} or the model."
+        )
+
+
+def _check_disk(config: Config, run: RunDirectory) -> None:
+    """Check that the checkpoints will fit beside what is there already.
+
+    Raises:
+      OSError: they will not.
+    """
+    there = sum(f.stat().st_size for f in run.checkpoints.rglob("*") if f.is_file())
+    needed = Checkpoints.COPIES * state_bytes(config)["total"] - there
+    free = shutil.disk_usage(run.path).free
+    if needed > free:
+        raise OSError(
+            f"{run.path} has {free / 2**20:.0f} MiB free, the checkpoints need "
+            f"{needed / 2**20:.0f} more."
         )
 
 
@@ -98,13 +106,16 @@ def train(
       OSError: the record cannot be written, the disk being full for example. What was
         written before is whole and can go on.
     """
+    _check_disk(config, run)
     static, hyper = config.static(), config.traced()
     data = jax.device_put(config.task.load())
     checkpoints = Checkpoints(run.checkpoints)
     pending: tuple[int, Any, Any] | None = None
     if (restored := checkpoints.restore(_abstract_state(config))) is not None:
         step, state = restored
-        run.cut(step)
+        # A row off the grid was the last of a shorter run: more steps go on without.
+        is_extra = step % config.training.eval_every and step < config.training.steps
+        run.cut(step - 1 if is_extra else step)
     else:
         run.cut(-1)
         state, metrics = initialize(static, hyper, data)
@@ -163,8 +174,8 @@ def train(
     # A diverged run has dispatched one chunk more than it recorded.
     params = None if status == DIVERGED else state.params
     summary = summarize(config, run, timer, params, status, diverged_at, arguments)
-    run.write_summary(summary)
     plot_curves(run)
+    run.write_summary(summary)  # last: with it the run counts as finished
     return summary
 
 

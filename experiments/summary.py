@@ -70,7 +70,7 @@ def summarize(
         "ms_per_step": timer.ms_per_step(config.training.eval_every),
         "peak_memory_mib": provenance.peak_memory_mib(),
         "parameters": params and sum(p.size for p in jax.tree.leaves(params)),
-        "parameters_sha256": params and provenance.parameters_sha256(params),
+        "parameters_sha256": params and provenance.tree_sha256(params),
         "device": provenance.device(),
         "versions": provenance.versions(),
         "command": shlex.join(["python", "-m", "experiments", *arguments]),

@@ -91,7 +91,7 @@ def run_chunk(
         order = task.order(data, keys.order, epoch, size)
         return jnp.pad(order, (0, steps_per_epoch * batch_size - size))
 
-    def step_and_order(carry, _):
+    def step_and_order(carry, is_last):
         state, order = carry
         epoch, batch = state.step // steps_per_epoch, state.step % steps_per_epoch
         # A true branch even under vmap: the step is shared by all lanes.
@@ -100,11 +100,15 @@ def run_chunk(
         examples = jax.tree.map(lambda a: a[order[rows]], training)
         weights = (rows < size).astype(jnp.float32)
         key = jax.random.fold_in(keys.step, state.step)
-        state, loss = train_step(task, optimizer, state, examples, weights, key)
+        state, loss = train_step(
+            task, optimizer, state, examples, weights, key, observed=is_last
+        )
         return (state, order), loss
 
     order = order_of(state.step // steps_per_epoch)
-    (state, _), losses = jax.lax.scan(step_and_order, (state, order), length=length)
+    (state, _), losses = jax.lax.scan(
+        step_and_order, (state, order), jnp.arange(length) == length - 1
+    )
     return state, evaluate(config, state, (training, validation)), losses
 
 
@@ -115,8 +119,12 @@ def train_step(
     examples: Any,
     weights: jax.Array,
     key: jax.Array,
+    observed: jax.Array,
 ) -> tuple[TrainState, jax.Array]:
-    """One update; also returns the loss before it."""
+    """One update; also returns the loss before it.
+
+    ``observed`` tells whether to measure what the filter does to this gradient.
+    """
     step, params, model_state, opt_state = state
     (loss, new_model_state), gradient = task.value_and_grad(
         params, model_state, examples, weights, key
@@ -126,7 +134,13 @@ def train_step(
         return task.loss(params, model_state, examples, weights, key)[0]
 
     updates, opt_state = optimizer.update(
-        gradient, opt_state, params, value=loss, grad=gradient, value_fn=value_fn
+        gradient,
+        opt_state,
+        params,
+        value=loss,
+        grad=gradient,
+        value_fn=value_fn,
+        observed=observed,
     )
     params = optax.apply_updates(params, updates)
     return TrainState(step + 1, params, new_model_state, opt_state), loss

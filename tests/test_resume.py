@@ -3,11 +3,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import numpy as np
 import pytest
@@ -142,22 +142,85 @@ def damage(checkpoint):
             file.write_bytes(file.read_bytes()[:100])
 
 
-@pytest.mark.parametrize("damaged", [["40"], ["40", "30"]])
-def test_damaged_checkpoints_are_set_aside(tmp_path, damaged):
+def empty(checkpoint):
+    for child in checkpoint.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def flip_a_bit(checkpoint):
+    largest = max(checkpoint.rglob("d/*"), key=lambda file: file.stat().st_size)
+    contents = bytearray(largest.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    largest.write_bytes(contents)
+
+
+@pytest.mark.parametrize("harm", [damage, empty, flip_a_bit])
+def test_damaged_checkpoint_is_set_aside(tmp_path, harm):
     assert train(tmp_path / "a", *SHORT) == 0
     assert train(tmp_path / "b", *SHORT) == 0
-    for step in damaged:
-        damage(tmp_path / "a" / "checkpoints" / step)
-    (tmp_path / "a" / "summary.json").unlink()  # as if killed before the end
-    with (tmp_path / "a" / "metrics.csv").open("a") as file:
-        file.write("50,0.1,0")  # and within a row
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        assert train(tmp_path / "a", *SHORT) == 0
-    told = " ".join(str(w.message) for w in caught)
-    for step in damaged:
-        assert f"checkpoint {step} cannot be read" in told
-        assert (tmp_path / "a" / f"damaged-checkpoint-{step}").is_dir()
+    for _ in range(2):  # twice: the name of the first must not be in the way
+        harm(tmp_path / "a" / "checkpoints" / "40")
+        (tmp_path / "a" / "summary.json").unlink()  # as if killed before the end
+        with (tmp_path / "a" / "metrics.csv").open("a") as file:
+            file.write("50,0.1,0")  # and within a row
+        with pytest.warns(UserWarning, match="checkpoint 40 cannot be read"):
+            assert train(tmp_path / "a", *SHORT) == 0
+        assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "damaged-checkpoint-40-2").is_dir()
+
+
+@pytest.mark.filterwarnings("ignore:checkpoint")
+def test_no_whole_checkpoint_is_told(tmp_path, capsys):
+    assert train(tmp_path, *SHORT) == 0
+    for checkpoint in (tmp_path / "checkpoints").iterdir():
+        damage(checkpoint)
+    (tmp_path / "summary.json").unlink()
+    rows = (tmp_path / "metrics.csv").read_text()
+    assert train(tmp_path, *SHORT) == 2
+    assert "--force starts over" in capsys.readouterr().err
+    assert (tmp_path / "metrics.csv").read_text() == rows
+    assert train(tmp_path, *SHORT, "--force") == 0
+
+
+def test_killed_while_steps_were_being_added(tmp_path):
+    """The new settings are on the disk, the old summary too or not any more."""
+    for directory in (tmp_path / "a", tmp_path / "b"):
+        assert train(directory, "--steps", "20", "--eval-every", "10") == 0
+        text = (directory / "config.json").read_text().replace(": 20,", ": 40,")
+        (directory / "config.json").write_text(text)
+    (tmp_path / "b" / "summary.json").unlink()
+    for directory in (tmp_path / "a", tmp_path / "b"):
+        assert train(directory, *SHORT) == 0
+        assert read(directory)[0]["steps"] == 40
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "timing.csv"])
+def test_killed_before_the_first_row_was_written(tmp_path, name):
+    assert train(tmp_path / "b", *SHORT) == 0
+    (tmp_path / "a").mkdir()
+    config = (tmp_path / "b" / "config.json").read_text()
+    (tmp_path / "a" / "config.json").write_text(config)
+    (tmp_path / "a" / name).write_text("")
+    assert train(tmp_path / "a", *SHORT) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_files_of_others_are_left_alone(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"theirs": 1}')
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "model.bin").write_text("theirs")
+    assert train(tmp_path, *SHORT) == 2
+    assert "checkpoints without metrics.csv" in capsys.readouterr().err
+    (tmp_path / "checkpoints" / "model.bin").unlink()
+    assert train(tmp_path, *SHORT) == 2
+    assert "is not that of a run" in capsys.readouterr().err
+    assert (tmp_path / "config.json").read_text() == '{"theirs": 1}'
+
+
+def test_more_steps_after_an_end_off_the_grid(tmp_path):
+    assert train(tmp_path / "a", "--steps", "25", "--eval-every", "10") == 0
+    assert train(tmp_path / "a", *SHORT) == 0
+    assert train(tmp_path / "b", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 
