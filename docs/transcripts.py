@@ -20,7 +20,11 @@ SESSIONS = {
         "ls runs/ema",
         "head -3 runs/ema/timing.csv",
     ],
-    "Going on, and what is refused": [
+    "Killed, going on, and what is refused": [
+        f"timeout -s KILL 14 python -m experiments train modular {SMALL} --steps 9000 "
+        "--run-dir runs/long --checkpoint-seconds 1",
+        f"python -m experiments train modular {SMALL} --steps 9000 --run-dir runs/long "
+        "--checkpoint-seconds 1",
         f"python -m experiments train modular {SMALL} --filter ema --steps 600 "
         "--weight-decay 0.005 --run-dir runs/ema",
         f"python -m experiments train modular {SMALL} --filter ema --steps 600 "
@@ -50,9 +54,10 @@ def main() -> None:
         for title, commands in SESSIONS.items():
             parts.append(f"\n## {title}\n")
             for command in commands:
-                words = shlex.split(command)
-                if words[0] == "python":
-                    words[0] = sys.executable
+                words = [
+                    sys.executable if word == "python" else word
+                    for word in shlex.split(command)
+                ]
                 result = subprocess.run(
                     words,
                     cwd=directory,

@@ -28,6 +28,7 @@ from experiments.parity import Replay, load_record, replay
 from experiments.record_commands import compare, list_runs, plot, show
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.tasks import TASKS, Task
+from experiments.tensorboard import check_tensorboard, write_tensorboard
 
 _EXIT_INTERRUPTED = 130
 _EXIT_CODES = {runner.DIVERGED: 3, INTERRUPTED: _EXIT_INTERRUPTED}
@@ -78,6 +79,11 @@ def _add_train_command(task: type[Task]) -> None:
         help="Steps between checkpoints, instead of by time.",
     )
     @click.option(
+        "--tensorboard",
+        is_flag=True,
+        help="Also write the metrics to RUN_DIR/tensorboard (needs tensorboardX).",
+    )
+    @click.option(
         "--dry-run",
         is_flag=True,
         help="Print the settings, the number of parameters and the memory needed; "
@@ -93,6 +99,7 @@ def _add_train_command(task: type[Task]) -> None:
         force: bool,
         checkpoint_seconds: float,
         checkpoint_steps: int | None,
+        tensorboard: bool,
         dry_run: bool,
         as_json: bool,
         **values: Any,
@@ -103,6 +110,8 @@ def _add_train_command(task: type[Task]) -> None:
         if dry_run:
             _print_plan(config, run, as_json)
             return
+        if tensorboard:
+            check_tensorboard()
         runner.check_memory(config)
         with run.lock():
             if run.prepare(config, force=force):
@@ -121,6 +130,8 @@ def _add_train_command(task: type[Task]) -> None:
             elif not as_json:
                 console.console.print("This run is finished.")
             summary = run.summary()
+            if tensorboard:
+                write_tensorboard(run)
         if as_json:
             print(json.dumps({"run": str(run.path)} | summary))
         else:
@@ -144,6 +155,7 @@ def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
         "config": config.asdict(),
         "parameters": sizes["parameters"] // 4,
         "state_bytes": sizes,
+        "expected_memory_bytes": runner.expected_memory(config),
     }
     if as_json:
         print(json.dumps(plan))
@@ -151,7 +163,14 @@ def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
     console.print_table("Settings", ("", "value"), list(config.asdict().items()))
     rows = [["parameters (float32)", plan["parameters"]]]
     rows += [[f"{name}: MiB", f"{b / 2**20:.2f}"] for name, b in sizes.items()]
-    console.print_table("State of the run; activations come on top", ("", ""), rows)
+    rows.append(
+        ["expected memory: MiB", f"{plan['expected_memory_bytes'] / 2**20:.2f}"]
+    )
+    console.print_table(
+        "Parameters, state of filter and run, and all that training needs",
+        ("", "value"),
+        rows,
+    )
     console.console.print(f"Would be recorded in {run.path}", soft_wrap=True)
 
 

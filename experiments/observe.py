@@ -38,8 +38,9 @@ def observe(
     tx = optax.with_extra_args_support(tx)
 
     def init_fn(params):
-        nothing = jnp.full([], jnp.nan, jnp.float32)
-        return ObservedState(tx.init(params), nothing, nothing, nothing)
+        # An array each: one buffer under three names could not be donated.
+        nothing = (jnp.full([], jnp.nan, jnp.float32) for _ in MEASURES)
+        return ObservedState(tx.init(params), *nothing)
 
     def update_fn(updates, state, params=None, *, observed=True, **extra_args):
         filtered, inner = tx.update(updates, state.inner, params, **extra_args)

@@ -47,6 +47,27 @@ def state_bytes(config: Config) -> dict[str, int]:
     }
 
 
+def expected_memory(config: Config) -> int:
+    """Bytes that training needs, by the compiler's account: data, state, temporaries.
+
+    Compiles the program of one chunk.
+    """
+    compiled = run_chunk.lower(
+        config.static(),
+        config.training.eval_every,
+        config.traced(),
+        config.task.load(),
+        _abstract_state(config),
+    ).compile()
+    analysis = compiled.memory_analysis()
+    return (
+        analysis.argument_size_in_bytes
+        + analysis.temp_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+    )
+
+
 def check_memory(config: Config) -> None:
     """Check that a run's state fits: the backend might hang instead of failing.
 

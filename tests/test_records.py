@@ -80,6 +80,7 @@ def test_dry_run_trains_nothing(tmp_path, capsys):
     sizes = plan["state_bytes"]
     np.testing.assert_allclose(sizes["filter"], 103 * 4 * 422_784, rtol=1e-4)
     np.testing.assert_allclose(sizes["total"], 106 * 4 * 422_784, rtol=1e-4)
+    assert plan["expected_memory_bytes"] > sizes["total"]
     assert plan["config"]["lamb"] == 5.0
     assert not directory.exists()
 
@@ -94,13 +95,11 @@ def test_json_of_a_run(tmp_path, capsys):
     ("task", "name"), [(t, n) for t, names in PRESETS.items() for n in names]
 )
 def test_every_preset_builds(task, name, capsys):
-    plan = json.loads(
-        out(["train", task, "--preset", name, "--dry-run", "--json"], capsys)
-    )
+    options = ["--preset", name, "--seed", "7", "--dry-run", "--json"]
+    plan = json.loads(out(["train", task, *options], capsys))
     for setting, value in PRESETS[task][name]().items():
         assert plan["config"][setting] == value
-    overridden = ["--preset", name, "--steps", "7", "--dry-run", "--json"]
-    assert json.loads(out(["train", task, *overridden], capsys))["config"]["steps"] == 7
+    assert plan["config"]["seed"] == 7
     assert PRESETS[task][name].__doc__ in " ".join(
         out(["train", task, "--help"], capsys).split()
     ).replace("- ", "-")
@@ -109,6 +108,13 @@ def test_every_preset_builds(task, name, capsys):
 def test_nearest_name_is_suggested(capsys):
     assert main(["train", "modular", "--operation", "quadx"]) == 2
     assert "Did you mean 'quad+x'" in capsys.readouterr().err
+
+
+def test_tensorboard(tmp_path):
+    options = ["--steps", "20", "--tensorboard", "--run-dir", str(tmp_path)]
+    assert main([*SMALL, *options]) == 0
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"validation_accuracy" in events.read_bytes()
 
 
 def test_measures_of_the_filter():
