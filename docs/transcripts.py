@@ -1,4 +1,4 @@
-"""Write ``docs/cli.md``: three sessions at the command line, really run. ``make docs``.
+"""Write ``docs/cli.md``: four sessions at the command line, really run. ``make docs``.
 
 Seconds, memory and versions are those of the machine that ran it.
 """
@@ -29,6 +29,15 @@ SESSIONS = {
         "python -m experiments train modular --alpha 1.5",
         "python -m experiments train modular --preset mul97-ma --prime 96",
     ],
+    "Killed, and going on": [
+        f"timeout -s KILL 14 python -m experiments train modular {SMALL} "
+        "--filter ma --steps 20000 --checkpoint-seconds 2 --run-dir runs/ma",
+        "python -m experiments list runs",
+        f"python -m experiments train modular {SMALL} "
+        "--filter ma --steps 20000 --checkpoint-seconds 2 --run-dir runs/ma",
+        "timeout --preserve-status -s INT 12 python -m experiments train modular "
+        f"{SMALL} --filter ma --steps 90000 --run-dir runs/ma",
+    ],
     "Comparing runs": [
         f"python -m experiments train modular {SMALL} --steps 600 --run-dir runs/none",
         "python -m experiments list runs",
@@ -41,7 +50,7 @@ SESSIONS = {
 def main() -> None:
     """Run every command in one temporary directory and write the page."""
     parts = [
-        "# The command line, in three sessions\n\n"
+        "# The command line, in four sessions\n\n"
         "Written by `make docs`, which runs these commands. `$?` is the exit code: 0\n"
         "done, 1 system error, 2 unusable arguments, 3 diverged, 130 interrupted.\n"
     ]
@@ -50,9 +59,10 @@ def main() -> None:
         for title, commands in SESSIONS.items():
             parts.append(f"\n## {title}\n")
             for command in commands:
-                words = shlex.split(command)
-                if words[0] == "python":
-                    words[0] = sys.executable
+                words = [
+                    sys.executable if word == "python" else word
+                    for word in shlex.split(command)
+                ]
                 result = subprocess.run(
                     words,
                     cwd=directory,

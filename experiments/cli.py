@@ -4,10 +4,14 @@ Exit codes: 0 done, 1 stopped by an error of the system (such as a full disk),
 2 unusable arguments, 3 the run diverged, 130 interrupted.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,11 @@ from experiments.options import (
     GroupedCommand,
     add_options,
     build_config,
+    force_option,
     idle_options,
+    json_option,
     preset_option,
+    run_dir_option,
 )
 from experiments.parity import Replay, load_record, replay
 from experiments.record_commands import compare, list_runs, plot, show
@@ -58,14 +65,8 @@ def _add_train_command(task: type[Task]) -> None:
         ("Training", TrainingOptions),
     )
     @preset_option(task.name)
-    @click.option(
-        "--run-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Where to record the run. [default: runs/, named after the settings]",
-    )
-    @click.option(
-        "--force", is_flag=True, help="Start over, removing the record that is there."
-    )
+    @run_dir_option("runs/, named after the settings")
+    @force_option
     @click.option(
         "--checkpoint-seconds",
         type=click.FloatRange(0),
@@ -89,9 +90,7 @@ def _add_train_command(task: type[Task]) -> None:
         help="Print the settings, the number of parameters and the memory needed; "
         "train nothing.",
     )
-    @click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."
-    )
+    @json_option
     @click.pass_context
     def command(
         ctx: click.Context,
@@ -275,18 +274,13 @@ def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None
     show_default=True,
     help="Seed of both runs.",
 )
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs/grok"),
-    show_default=True,
-    help="Where to record both runs and the picture.",
-)
-@click.option("--force", is_flag=True, help="Start over, removing both records.")
+@run_dir_option("runs/grok")
+@force_option
 @click.pass_context
-def grok(ctx: click.Context, seed: int, run_dir: Path, force: bool) -> None:
+def grok(ctx: click.Context, seed: int, run_dir: Path | None, force: bool) -> None:
     """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
-    status = run_grok(seed, run_dir, force=force, arguments=ctx.find_root().obj)
+    directory = run_dir or Path("runs/grok")
+    status = run_grok(seed, directory, force=force, arguments=ctx.find_root().obj)
     ctx.exit(_EXIT_CODES.get(status, 0))
 
 
@@ -303,9 +297,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one line on stderr and an exit code."""
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
-        code = cli.main(
-            arguments, "python -m experiments", standalone_mode=False, obj=arguments
-        )
+        with _sigterm_as_interrupt():
+            code = cli.main(
+                arguments, "python -m experiments", standalone_mode=False, obj=arguments
+            )
         return code or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -322,4 +317,18 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(f"error: {message}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: the same command, without --force, goes on.", err=True)
         return _EXIT_INTERRUPTED
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, where training does not handle it: while compiling, say."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -4,13 +4,36 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.presets import PRESETS
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Start over, removing the record that is there."
+)
+
+
+def run_dir_option(default: str) -> Callable[[Any], Any]:
+    """Decorator: ``--run-dir``; ``default`` is what the help says of its default."""
+    return click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=f"Where to record. [default: {default}]",
+    )
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """`` Did you mean …?`` for an unknown name, or nothing if none is near."""
+    nearest = difflib.get_close_matches(value, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class NearestChoice(click.Choice):
@@ -19,8 +42,7 @@ class NearestChoice(click.Choice):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Click's message and the suggestion."""
         message = super().get_invalid_choice_message(value, ctx)
-        nearest = difflib.get_close_matches(str(value), self.choices, n=1)
-        return f"{message} Did you mean {nearest[0]!r}?" if nearest else message
+        return message + did_you_mean(str(value), self.choices)
 
 
 class GroupedOption(click.Option):

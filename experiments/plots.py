@@ -1,5 +1,6 @@
 """Pictures of runs, drawn from their records alone."""
 
+import io
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +24,9 @@ _COLORS = tuple(f"C{i}" for i in range(10))
 
 def plot_curves(run: RunDirectory) -> None:
     """Accuracy and loss against log steps, milestones marked: ``curves.png``."""
-    figure = _figure({_label(run.config()): run})
-    figure.savefig(run.curves_file, dpi=120)
+    picture = io.BytesIO()
+    _figure({_label(run.config()): run}).savefig(picture, dpi=120, format="png")
+    run.write_curves(picture.getvalue())
 
 
 def plot_comparison(runs: Mapping[str, RunDirectory], path: Any, title: str) -> None:

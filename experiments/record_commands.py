@@ -8,18 +8,18 @@ import click
 
 from experiments import console
 from experiments.milestones import milestones
+from experiments.options import did_you_mean, json_option
 from experiments.plots import plot_comparison
 from experiments.records import RecordError, RunDirectory, find_runs
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _MILESTONES = ("t_fit_99", "t_gen_95", "t_gen_99", "delay")
 _LISTED = {"t_fit_99": "fit 99", "t_gen_99": "gen 99"}
 
 
 @click.command("list")
 @click.argument("root", type=_RUN, default=Path("runs"))
-@_as_json
+@json_option
 def list_runs(root: Path, as_json: bool) -> None:
     """List the runs below ROOT (default: runs) with settings, state and milestones."""
     runs = [_describe(run) for run in find_runs(root)]
@@ -57,7 +57,7 @@ def list_runs(root: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", type=_RUN)
-@_as_json
+@json_option
 def show(run: Path, as_json: bool) -> None:
     """Show the settings and the summary of one RUN."""
     record = _open(run)
@@ -93,8 +93,11 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
     configs = [record.config() for record in records]
     differing = _differing(configs)
     if by is not None:
-        if any(by not in config for config in configs):
-            raise click.UsageError(f"--by: no setting {by!r} in these runs.")
+        known = set(configs[0]).intersection(*configs)
+        if by not in known:
+            raise click.UsageError(
+                f"--by: no setting {by!r} in these runs.{did_you_mean(by, known)}"
+            )
         differing = [by]
     labelled: dict[str, RunDirectory] = {}
     for record, config in zip(records, configs, strict=True):
@@ -109,7 +112,7 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
 @click.command()
 @click.argument("first", type=_RUN)
 @click.argument("second", type=_RUN)
-@_as_json
+@json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs: the settings that differ, and milestones side by side."""
     runs = [_describe(_open(path)) for path in (first, second)]

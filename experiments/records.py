@@ -143,7 +143,10 @@ class RunDirectory:
         for file in (self.metrics_file, self.timing_file):
             header, *lines = _whole_lines(file) or [""]
             kept = [line for line in lines if int(line.split(",")[0]) <= step]
-            _write(file, "".join([header, *kept]) if kept else None)
+            if kept:
+                _write(file, "".join([header, *kept]).encode())
+            else:
+                file.unlink(missing_ok=True)
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The recorded metrics, a column each; empty before the first row."""
@@ -153,6 +156,10 @@ class RunDirectory:
         """Seconds of training so far, over all resumes."""
         table = _read_table(self.timing_file)
         return float(table["seconds"][-1]) if table else 0.0
+
+    def write_curves(self, picture: bytes) -> None:
+        """Write ``curves.png``."""
+        _write(self.curves_file, picture)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
@@ -232,7 +239,7 @@ def _write_json(path: Path, value: Any) -> None:
     text = json.dumps(
         _finite_or_none(value), indent=2, ensure_ascii=False, allow_nan=False
     )
-    _write(path, text + "\n")
+    _write(path, f"{text}\n".encode())
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -244,14 +251,17 @@ def _finite_or_none(value: Any) -> Any:
     return value
 
 
-def _write(path: Path, text: str | None) -> None:
-    """Replace a file whole, by a temporary name and a rename; None removes it."""
-    if text is None:
-        path.unlink(missing_ok=True)
-        return
+def _write(path: Path, contents: bytes) -> None:
+    """Replace a file whole, by a temporary name and a rename; on disk on return."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(contents)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    if os.name == "posix":  # elsewhere a directory cannot be opened
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

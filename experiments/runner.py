@@ -128,43 +128,45 @@ def train(
         written before is whole and can go on.
     """
     _check_disk(config, run)
-    static, hyper = config.static(), config.traced()
-    data = jax.device_put(config.task.load())
-    checkpoints = Checkpoints(run.checkpoints)
-    pending: tuple[int, Any, Any] | None = None
-    if (restored := checkpoints.restore(_abstract_state(config))) is not None:
-        step, state = restored
-        # A row off the grid was the last of a shorter run: more steps go on without.
-        is_extra = step % config.training.eval_every and step < config.training.steps
-        run.cut(step - 1 if is_extra else step)
-    else:
-        run.cut(-1)
-        state, metrics = initialize(static, hyper, data)
-        step, pending = 0, (0, metrics, [])
-    timer = Timer(run.seconds())
-    reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
-
-    def last_step() -> int:
-        """A run that meets its target ends at the evaluation after."""
-        if reached_at is None:
-            return config.training.steps
-        return _boundary(config.training, reached_at)
-
-    def record() -> None:
-        """Wait for the pending chunk and write its row."""
-        nonlocal pending, reached_at, diverged_at
-        if pending is None:
-            return
-        (row_step, metrics, losses), pending = pending, None
-        row = {"step": row_step, **jax.device_get(metrics)}
-        run.append(row, timer.lap(row_step))
-        on_evaluation(row)
-        diverged_at = _first_non_finite(row_step, row, np.asarray(losses))
-        if reached_at is None and _is_reached(config.training, row):
-            reached_at = row_step
-
-    saved = step, time.monotonic()
     with _stop_requests() as stop_requested:
+        static, hyper = config.static(), config.traced()
+        data = jax.device_put(config.task.load())
+        checkpoints = Checkpoints(run.checkpoints)
+        pending: tuple[int, Any, Any] | None = None
+        if (restored := checkpoints.restore(_abstract_state(config))) is not None:
+            step, state = restored
+            # A row off the grid ended a shorter run: more steps go on without it.
+            is_extra = (
+                step % config.training.eval_every and step < config.training.steps
+            )
+            run.cut(step - 1 if is_extra else step)
+        else:
+            run.cut(-1)
+            state, metrics = initialize(static, hyper, data)
+            step, pending = 0, (0, metrics, [])
+        timer = Timer(run.seconds())
+        reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
+
+        def last_step() -> int:
+            """A run that meets its target ends at the evaluation after."""
+            if reached_at is None:
+                return config.training.steps
+            return _boundary(config.training, reached_at)
+
+        def record() -> None:
+            """Wait for the pending chunk and write its row."""
+            nonlocal pending, reached_at, diverged_at
+            if pending is None:
+                return
+            (row_step, metrics, losses), pending = pending, None
+            row = {"step": row_step, **jax.device_get(metrics)}
+            run.append(row, timer.lap(row_step))
+            on_evaluation(row)
+            diverged_at = _first_non_finite(row_step, row, np.asarray(losses))
+            if reached_at is None and _is_reached(config.training, row):
+                reached_at = row_step
+
+        saved = step, time.monotonic()
         while step < last_step() and diverged_at is None and not stop_requested():
             length = _boundary(config.training, step) - step
             state, metrics, losses = run_chunk(static, length, hyper, data, state)

@@ -1,5 +1,6 @@
 """Nothing is lost: kills, interrupts, damaged checkpoints, other processes."""
 
+import itertools
 import json
 import os
 import random
@@ -53,13 +54,19 @@ def rows_in(directory):
 
 
 def kill_often(directory, options, kills, seed):
-    """Kill -9 at random moments, each after some progress; then let it finish."""
+    """Kill -9 at random moments; then let it finish.
+
+    Most kills come after some progress, every fourth at any moment of the start.
+    """
     rng = random.Random(seed)
-    for _ in range(kills):
+    for kill in range(kills):
         process, before = start(directory, *options), rows_in(directory)
-        while process.poll() is None and rows_in(directory) <= before + 2:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.4))
+        if kill % 4 == 3:
+            time.sleep(rng.uniform(1, 6))
+        else:
+            while process.poll() is None and rows_in(directory) <= before + 2:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.4))
         if process.poll() is not None:
             assert process.returncode == 0, process.stderr.read().decode()
             break
@@ -110,6 +117,47 @@ def test_interrupted_run_goes_on(tmp_path, number):
 
 
 SHORT = ["--steps", "40", "--eval-every", "10", "--checkpoint-steps", "10"]
+
+
+KILL_BEFORE_CHANGE = """
+import itertools, os, pathlib, sys, threading
+
+def deadly(original):
+    def change(first, *args, **kwargs):
+        ours = threading.current_thread() is threading.main_thread()
+        if ours and "checkpoints" not in str(first) and next(count) == number:
+            os._exit(9)  # as kill -9: no cleanup, the writer's threads cut off
+        return original(first, *args, **kwargs)
+    return change
+
+number, count = int(sys.argv[1]), itertools.count()
+os.replace, os.fsync = deadly(os.replace), deadly(os.fsync)
+pathlib.Path.unlink = deadly(pathlib.Path.unlink)
+from experiments.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("added", [False, True])
+def test_killed_before_any_change_of_a_file(tmp_path, added):
+    """At each fsync, rename and removal, of a whole run or of one that goes on."""
+    assert train(tmp_path / "b", *SHORT) == 0
+    for number in itertools.count():
+        directory = tmp_path / f"a{number}"
+        if added:
+            assert train(directory, "--steps", "20", "--eval-every", "10") == 0
+        options = [*BASE, *SHORT, "--run-dir", str(directory)]
+        process = subprocess.run(
+            [sys.executable, "-c", KILL_BEFORE_CHANGE, str(number), *options],
+            capture_output=True,
+        )
+        if process.returncode == 0:  # it came to its end before
+            break
+        assert process.returncode == 9, process.stderr.decode()
+        assert train(directory, *SHORT) == 0
+        assert_same_run(directory, tmp_path / "b")
+    assert number > 12
 
 
 def test_finished_run_prints_its_summary_and_more_steps_go_on(tmp_path, capsys):
