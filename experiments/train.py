@@ -6,6 +6,7 @@ goes on with the same numbers, and nothing random needs to be saved.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -57,7 +58,7 @@ def initialize(
     params = jax.tree.map(lambda p: p * hyper["init_scale"].astype(p.dtype), params)
     opt_state = build_optimizer(config, hyper).init(params)
     state = TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
-    return state, evaluate(config, state, config.task.split(data, keys.split))
+    return state, evaluate(config, hyper, data, state)
 
 
 @functools.partial(
@@ -79,29 +80,49 @@ def run_chunk(
       The new state, its metrics, and the training loss of each step before its
       update, ``[length]``.
     """
+    state, losses = train_steps(config, length, hyper, data, state)
+    return state, evaluate(config, hyper, data, state), losses
+
+
+def train_steps(
+    config: Config, length: int, hyper: dict[str, Any], data: Any, state: TrainState
+) -> tuple[TrainState, jax.Array]:
+    """The steps of :func:`run_chunk`: the new state, and the losses."""
     task = config.task
     keys = Keys.from_seed(hyper["seed"])
     optimizer = build_optimizer(config, hyper)
-    training, validation = task.split(data, keys.split)
+    training, _ = task.split(data, keys.split)
     size = _size(training)
     batch_size = min(config.training.batch_size, size)
-    steps_per_epoch = -(-size // batch_size)
+    steps_per_epoch, last_size = -(-size // batch_size), size % batch_size
 
     def order_of(epoch: jax.Array) -> jax.Array:
-        order = task.order(data, keys.order, epoch, size)
-        return jnp.pad(order, (0, steps_per_epoch * batch_size - size))
+        return task.order(data, keys.order, epoch, size)
 
     def step_and_order(carry, is_last):
         state, order = carry
         epoch, batch = state.step // steps_per_epoch, state.step % steps_per_epoch
-        # A true branch even under vmap: the step is shared by all lanes.
+        # True branches even under vmap: the step is shared by all lanes.
         order = jax.lax.cond(batch == 0, lambda: order_of(epoch), lambda: order)
-        rows = batch * batch_size + jnp.arange(batch_size)
-        examples = jax.tree.map(lambda a: a[order[rows]], training)
-        weights = (rows < size).astype(jnp.float32)
+
+        def on_batch(function: Callable[[Any], Any]) -> Any:
+            """Apply to this step's examples: fewer at the end of an epoch."""
+
+            def on_rows(count: int) -> Any:
+                rows = jax.lax.dynamic_slice_in_dim(order, batch * batch_size, count)
+                return function(jax.tree.map(lambda a: a[rows], training))
+
+            if last_size == 0:
+                return on_rows(batch_size)
+            return jax.lax.cond(
+                batch == steps_per_epoch - 1,
+                lambda: on_rows(last_size),
+                lambda: on_rows(batch_size),
+            )
+
         key = jax.random.fold_in(keys.step, state.step)
         state, loss = train_step(
-            task, optimizer, state, examples, weights, key, observed=is_last
+            task, optimizer, state, on_batch, key, observed=is_last
         )
         return (state, order), loss
 
@@ -109,29 +130,29 @@ def run_chunk(
     (state, _), losses = jax.lax.scan(
         step_and_order, (state, order), jnp.arange(length) == length - 1
     )
-    return state, evaluate(config, state, (training, validation)), losses
+    return state, losses
 
 
 def train_step(
     task: Any,
     optimizer: optax.GradientTransformationExtraArgs,
     state: TrainState,
-    examples: Any,
-    weights: jax.Array,
+    on_batch: Callable[[Callable[[Any], Any]], Any],
     key: jax.Array,
     observed: jax.Array,
 ) -> tuple[TrainState, jax.Array]:
     """One update; also returns the loss before it.
 
-    ``observed`` tells whether to measure what the filter does to this gradient.
+    ``on_batch`` applies a function to the step's examples. ``observed`` tells whether
+    to measure what the filter does to this gradient.
     """
     step, params, model_state, opt_state = state
-    (loss, new_model_state), gradient = task.value_and_grad(
-        params, model_state, examples, weights, key
+    (loss, new_model_state), gradient = on_batch(
+        lambda examples: task.value_and_grad(params, model_state, examples, key)
     )
 
     def value_fn(params):  # for line searches; all trials share the step's key
-        return task.loss(params, model_state, examples, weights, key)[0]
+        return on_batch(lambda rows: task.loss(params, model_state, rows, key)[0])
 
     updates, opt_state = optimizer.update(
         gradient,
@@ -147,7 +168,7 @@ def train_step(
 
 
 def evaluate(
-    config: Config, state: TrainState, splits: tuple[Any, Any]
+    config: Config, hyper: dict[str, Any], data: Any, state: TrainState
 ) -> dict[str, jax.Array]:
     """Mean metrics on the full splits, norms, and what the filter did.
 
@@ -156,6 +177,7 @@ def evaluate(
     batches of the training size: activations stay in the cache, and the model is
     compiled once, not once a split.
     """
+    splits = config.task.split(data, Keys.from_seed(hyper["seed"]).split)
     size = _size(splits[0])
     batch_size = min(config.training.batch_size, size)
     table = jax.tree.map(lambda *parts: jnp.concatenate(parts), *splits)

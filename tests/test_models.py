@@ -1,11 +1,14 @@
 """The transformers; checks E5 … E7 and E10 of the specification of the tasks."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.models.layers import LayerNorm, gelu
 from experiments.models.power_transformer import PowerTransformer, sinusoids
 from experiments.models.transformer import Transformer
 from experiments.tasks.modular import ModularTask
@@ -75,7 +78,7 @@ def test_e5_loss_looks_at_the_last_position_alone():
     task = ModularTask()
     params, state = task.init(jax.random.key(0))
     data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
-    loss, _ = task.loss(params, state, data, jnp.ones(32), jax.random.key(0))
+    loss, _ = task.loss(params, state, data, jax.random.key(0))
     logits = nnx.merge(task._graph, params)(data["tokens"], last_only=False)
     # Whatever stands at the other positions, the loss is that of the last one.
     logp = jax.nn.log_softmax(logits[:, -1])
@@ -83,24 +86,53 @@ def test_e5_loss_looks_at_the_last_position_alone():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-def test_rows_of_weight_zero_do_not_count():
-    task = ModularTask()
-    params, state = task.init(jax.random.key(0))
-    data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
-    weights, step = (
-        (jnp.arange(32) < 20).astype(jnp.float32),
-        jax.jit(task.value_and_grad),
-    )
-    key = jax.random.key(0)
-    (padded, _), gradient = step(params, state, data, weights, key)
-    part = jax.tree.map(lambda a: a[:20], data)
-    (loss, _), expected = step(params, state, part, jnp.ones(20), key)
-    np.testing.assert_allclose(padded, loss, rtol=1e-6)
+@both
+@pytest.mark.parametrize("batch", [16, 300])
+def test_shared_prefixes_change_nothing(architecture, batch):
+    """Logits and gradients with and without columns shared by alike beginnings."""
+    graph, params = nnx.split(architecture(13, width=32, rngs=nnx.Rngs(0)))
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 11, (2, batch))
+    equations = jnp.stack([x, np.full(batch, 12), y, np.full(batch, 11)], axis=1)
+    prefixes = jnp.stack([jnp.arange(11), jnp.full(11, 12)], axis=1)
+
+    def outcome(prefixes_PxK):
+        def loss(params):
+            logits = nnx.merge(graph, params)(equations, prefixes_PxK=prefixes_PxK)
+            return jnp.mean(jnp.sin(logits)), logits
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-        gradient,
-        expected,
+        outcome(prefixes),
+        outcome(None),
     )
+
+
+def test_task_shares_prefixes_in_large_batches_only():
+    task = ModularTask(prime=11, width=16, heads=2)
+    params, state = task.init(jax.random.key(0))
+    data = jax.tree.map(jnp.asarray, task.load())
+    whole = task.metrics(params, state, data)
+    parts = [
+        task.metrics(params, state, jax.tree.map(lambda a, i=i: a[i : i + 10], data))
+        for i in range(0, 110, 10)
+    ]
+    for name in whole:
+        expected = np.concatenate([part[name] for part in parts])
+        np.testing.assert_allclose(whole[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gelu_and_layer_norm():
+    x = np.random.default_rng(0).normal(0, 2, (6, 5))
+    expected = [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x.ravel()]
+    gelus = gelu(jnp.asarray(x)).ravel()
+    np.testing.assert_allclose(gelus, expected, rtol=2e-5, atol=1e-6)
+    norm = LayerNorm(6, rngs=nnx.Rngs(0))
+    centred = x - x.mean(axis=0)
+    expected = centred / np.sqrt((centred**2).mean(axis=0) + 1e-5)
+    np.testing.assert_allclose(norm(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
 def test_e10_initial_loss():

@@ -6,11 +6,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from experiments.models.layers import kernel_xavier, linear
+from experiments.models.columns import Columns
+from experiments.models.layers import Linear, kernel_xavier
 
 
 class CausalAttention(nnx.Module):
     """Each position attends to itself and to those before it.
+
+    Written out position by position, for the few positions of an equation: products of
+    4 × 4 scores are too small for a library's matrix product, and the masked half of
+    them is never computed.
 
     Args:
       width: number of features, split evenly among the heads.
@@ -22,45 +27,52 @@ class CausalAttention(nnx.Module):
     def __init__(self, width: int, heads: int, *, use_bias: bool = True, rngs):
         self.heads = heads
         zeros = nnx.initializers.zeros
-        self.qkv = linear(
+        self.qkv = Linear(
             width,
             3 * width,
-            rngs,
             use_bias=use_bias,
             kernel_init=kernel_xavier,
             bias_init=zeros,
+            rngs=rngs,
         )
-        self.out = linear(width, width, rngs, use_bias=use_bias, bias_init=zeros)
+        self.out = Linear(width, width, use_bias=use_bias, bias_init=zeros, rngs=rngs)
 
-    def __call__(self, x_BxLxF: jax.Array, *, last_only: bool = False) -> jax.Array:
+    def __call__(
+        self, x_FxN: jax.Array, columns: Columns, *, last_only: bool = False
+    ) -> jax.Array:
         """Outputs of all positions, or with ``last_only`` of the last one alone.
 
-        The last position sees every other one, so it needs no mask; keys and values
-        are computed for all positions, the query and what follows for one.
+        Keys and values are computed for all positions, queries for those asked for.
         """
-        if not last_only:
-            q, k, v = jnp.split(self.qkv(x_BxLxF), 3, axis=-1)
+        width = len(x_FxN)
+        if last_only:
+            queries = [self.qkv(columns.split(x_FxN)[-1], slice(width))]
+            kv = self.qkv(x_FxN, slice(width, None))
         else:
-            width = x_BxLxF.shape[-1]
-            kernel = self.qkv.kernel[...]
-            q = x_BxLxF[:, -1:] @ kernel[:, :width]
-            kv = x_BxLxF @ kernel[:, width:]
-            if self.qkv.bias is not None:
-                bias = self.qkv.bias[...]
-                q = q + bias[None, None, :width]
-                kv = kv + bias[None, None, width:]
-            k, v = jnp.split(kv, 2, axis=-1)
+            q, kv = jnp.split(self.qkv(x_FxN), [width])
+            queries = columns.split(q)
+        of_columns = columns.split(kv)
+        of_examples = columns.of_examples(of_columns)
+        mixed = []
+        for position, query in enumerate(queries, len(of_columns) - len(queries)):
+            is_prefix = position < columns.prefix_length
+            past = of_columns if is_prefix else of_examples
+            mixed.append(self._attend(query, past[: position + 1]))
+        return self.out(jnp.concatenate(mixed, axis=1))
 
-        q, k, v = (self._split_heads(a) for a in (q, k, v))
-        scores_BxHxQxL = jnp.einsum("BQHD,BLHD->BHQL", q, k) / math.sqrt(q.shape[-1])
-        if not last_only:
-            length = x_BxLxF.shape[1]
-            mask = jnp.tril(jnp.ones((length, length), bool))[None, None]
-            scores_BxHxQxL = jnp.where(mask, scores_BxHxQxL, -jnp.inf)
-        weights = jax.nn.softmax(scores_BxHxQxL, axis=-1)
-        mixed = jnp.einsum("BHQL,BLHD->BQHD", weights, v)
-        return self.out(mixed.reshape(*mixed.shape[:2], -1))
+    def _attend(self, query_FxB: jax.Array, past: list[jax.Array]) -> jax.Array:
+        """Softmax of q · k / √D over the past positions, and the values' mean by it.
 
-    def _split_heads(self, a_BxLxF: jax.Array) -> jax.Array:
-        batch, length, width = a_BxLxF.shape
-        return a_BxLxF.reshape(batch, length, self.heads, width // self.heads)
+        Each position's keys and values are ``[2F, B]``.
+        """
+        width, batch = query_FxB.shape
+        query_HxDxB = query_FxB.reshape(self.heads, -1, batch)
+        scale = 1 / math.sqrt(query_HxDxB.shape[1])
+        keys_and_values = [kv.reshape(2, *query_HxDxB.shape) for kv in past]
+        scores = [
+            jnp.sum(query_HxDxB * key, axis=1, keepdims=True) * scale
+            for key, _ in keys_and_values
+        ]
+        weights = jax.nn.softmax(jnp.stack(scores), axis=0)
+        mixed = sum(w * v for w, (_, v) in zip(weights, keys_and_values, strict=True))
+        return mixed.reshape(width, batch)

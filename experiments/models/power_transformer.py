@@ -13,7 +13,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from experiments.models.attention import CausalAttention
-from experiments.models.layers import embedding_normal, layer_norm, linear
+from experiments.models.columns import Columns
+from experiments.models.layers import (
+    LayerNorm,
+    Linear,
+    embedding_normal,
+    logits,
+)
 
 
 class PowerBlock(nnx.Module):
@@ -21,16 +27,18 @@ class PowerBlock(nnx.Module):
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
         self.attention = CausalAttention(width, heads, use_bias=False, rngs=rngs)
-        self.norm_attention = layer_norm(width, rngs)
-        self.mlp_in = linear(width, 4 * width, rngs, use_bias=False)
-        self.mlp_out = linear(4 * width, width, rngs, use_bias=False)
-        self.norm_mlp = layer_norm(width, rngs)
+        self.norm_attention = LayerNorm(width, rngs=rngs)
+        self.mlp_in = Linear(width, 4 * width, use_bias=False, rngs=rngs)
+        self.mlp_out = Linear(4 * width, width, use_bias=False, rngs=rngs)
+        self.norm_mlp = LayerNorm(width, rngs=rngs)
 
-    def __call__(self, h_BxLxF: jax.Array, *, last_only: bool = False) -> jax.Array:
+    def __call__(
+        self, h_FxN: jax.Array, columns: Columns, *, last_only: bool = False
+    ) -> jax.Array:
         """The block's output for all positions, or for the last alone."""
-        attended = self.attention(h_BxLxF, last_only=last_only)
-        h = (h_BxLxF[:, -1:] if last_only else h_BxLxF) + attended
-        h = self.norm_attention(h)
+        attended = self.attention(h_FxN, columns, last_only=last_only)
+        h = columns.split(h_FxN)[-1] if last_only else h_FxN
+        h = self.norm_attention(h + attended)
         return self.norm_mlp(h + self.mlp_out(jax.nn.relu(self.mlp_in(h))))
 
 
@@ -52,16 +60,24 @@ class PowerTransformer(nnx.Module):
         self.blocks = nnx.List(
             [PowerBlock(width, heads, rngs=rngs) for _ in range(layers)]
         )
-        self.head = linear(width, vocabulary, rngs, use_bias=False)
+        self.head = Linear(width, vocabulary, use_bias=False, rngs=rngs)
 
-    def __call__(self, tokens_BxL: jax.Array, *, last_only: bool = True) -> jax.Array:
+    def __call__(
+        self,
+        tokens_BxL: jax.Array,
+        *,
+        last_only: bool = True,
+        prefixes_PxK: jax.Array | None = None,
+    ) -> jax.Array:
         """Logits of the last position ``[B, V]``, or of all ``[B, L, V]``."""
-        h = self.token_embedding(tokens_BxL)
-        h = h + sinusoids(*h.shape[1:])[None]
+        batch, length = tokens_BxL.shape
+        columns = Columns.arrange(tokens_BxL, prefixes_PxK)
+        h = self.token_embedding(columns.tokens).T
+        h = h + columns.of_positions(sinusoids(length, len(h)).T)
         for block in self.blocks[:-1]:
-            h = block(h)
-        logits = self.head(self.blocks[-1](h, last_only=last_only))
-        return logits[:, -1] if last_only else logits
+            h = block(h, columns)
+        h = self.blocks[-1](h, columns, last_only=last_only)
+        return logits(self.head(h), batch, last_only=last_only)
 
 
 def sinusoids(length: int, width: int) -> jax.Array:

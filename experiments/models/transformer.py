@@ -12,26 +12,34 @@ import jax
 from flax import nnx
 
 from experiments.models.attention import CausalAttention
-from experiments.models.layers import embedding_normal, layer_norm, linear
+from experiments.models.columns import Columns
+from experiments.models.layers import (
+    LayerNorm,
+    Linear,
+    embedding_normal,
+    gelu,
+    logits,
+)
 
 
 class Block(nnx.Module):
     """One pre-norm block of attention and MLP; see the module's equations."""
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
-        self.norm_attention = layer_norm(width, rngs)
+        self.norm_attention = LayerNorm(width, rngs=rngs)
         self.attention = CausalAttention(width, heads, rngs=rngs)
-        self.norm_mlp = layer_norm(width, rngs)
-        self.mlp_in = linear(width, 4 * width, rngs)
-        self.mlp_out = linear(4 * width, width, rngs)
+        self.norm_mlp = LayerNorm(width, rngs=rngs)
+        self.mlp_in = Linear(width, 4 * width, rngs=rngs)
+        self.mlp_out = Linear(4 * width, width, rngs=rngs)
 
-    def __call__(self, h_BxLxF: jax.Array, *, last_only: bool = False) -> jax.Array:
+    def __call__(
+        self, h_FxN: jax.Array, columns: Columns, *, last_only: bool = False
+    ) -> jax.Array:
         """The block's output for all positions, or for the last alone."""
-        h = self.norm_attention(h_BxLxF)
-        attended = self.attention(h, last_only=last_only)
-        h = (h[:, -1:] if last_only else h) + attended
-        hidden = jax.nn.gelu(self.mlp_in(self.norm_mlp(h)), approximate=False)
-        return h + self.mlp_out(hidden)
+        h = self.norm_attention(h_FxN)
+        attended = self.attention(h, columns, last_only=last_only)
+        h = (columns.split(h)[-1] if last_only else h) + attended
+        return h + self.mlp_out(gelu(self.mlp_in(self.norm_mlp(h))))
 
 
 class Transformer(nnx.Module):
@@ -63,20 +71,27 @@ class Transformer(nnx.Module):
             positions, width, embedding_init=embedding_normal, rngs=rngs
         )
         self.blocks = nnx.List([Block(width, heads, rngs=rngs) for _ in range(layers)])
-        self.norm = layer_norm(width, rngs)
-        self.head = linear(width, vocabulary, rngs, use_bias=False)
+        self.norm = LayerNorm(width, rngs=rngs)
+        self.head = Linear(width, vocabulary, use_bias=False, rngs=rngs)
 
-    def __call__(self, tokens_BxL: jax.Array, *, last_only: bool = True) -> jax.Array:
+    def __call__(
+        self,
+        tokens_BxL: jax.Array,
+        *,
+        last_only: bool = True,
+        prefixes_PxK: jax.Array | None = None,
+    ) -> jax.Array:
         """Logits of the last position ``[B, V]``, or of all ``[B, L, V]``.
 
         With ``last_only`` the last block computes what the last position needs and
-        nothing else: the same numbers for a third fewer operations.
+        nothing else: the same numbers for a third fewer operations. ``prefixes_PxK``
+        saves more, see :meth:`Columns.arrange`; it goes with ``last_only``.
         """
-        length = tokens_BxL.shape[1]
-        positions = self.position_embedding.embedding[:length]
-        h = self.token_embedding(tokens_BxL) + positions[None]
+        batch, length = tokens_BxL.shape
+        columns = Columns.arrange(tokens_BxL, prefixes_PxK)
+        positions = self.position_embedding.embedding[:length].T
+        h = self.token_embedding(columns.tokens).T + columns.of_positions(positions)
         for block in self.blocks[:-1]:
-            h = block(h)
-        h = self.blocks[-1](h, last_only=last_only)
-        logits = self.head(self.norm(h))
-        return logits[:, -1] if last_only else logits
+            h = block(h, columns)
+        h = self.blocks[-1](h, columns, last_only=last_only)
+        return logits(self.head(self.norm(h)), batch, last_only=last_only)

@@ -44,13 +44,12 @@ class Task(Options, abc.ABC):
         params: Any,
         model_state: Any,
         examples: Any,
-        weights: jax.Array,
         key: jax.Array,
     ) -> tuple[jax.Array, Any]:
-        """Weighted mean training loss and the new model state.
+        """Mean training loss and the new model state.
 
-        ``weights`` are 0 for the rows that pad the last batch of an epoch; ``key``
-        serves what is random within a step, such as dropout.
+        The last batch of an epoch may be smaller than the others. ``key`` serves what
+        is random within a step, such as dropout.
         """
 
     @abc.abstractmethod
@@ -72,7 +71,6 @@ class Task(Options, abc.ABC):
         params: Any,
         model_state: Any,
         examples: Any,
-        weights: jax.Array,
         key: jax.Array,
     ) -> tuple[tuple[jax.Array, Any], Any]:
         """``((loss, model_state), gradient)`` of one step.
@@ -81,5 +79,5 @@ class Task(Options, abc.ABC):
         into blocks, a penalty on the gradient) overrides this.
         """
         return jax.value_and_grad(self.loss, has_aux=True)(
-            params, model_state, examples, weights, key
+            params, model_state, examples, key
         )

@@ -108,13 +108,12 @@ class ModularTask(Task):
         params: Any,
         model_state: Any,
         examples: Any,
-        weights: jax.Array,
         key: jax.Array,
     ) -> tuple[jax.Array, Any]:
-        """Weighted mean cross-entropy of the answers."""
+        """Mean cross-entropy of the answers."""
         del key
         losses = _cross_entropy(self._logits(params, examples), examples)
-        return jnp.sum(losses * weights) / jnp.sum(weights), model_state
+        return jnp.mean(losses), model_state
 
     def metrics(
         self, params: Any, model_state: Any, examples: Any
@@ -126,7 +125,12 @@ class ModularTask(Task):
         return {"loss": _cross_entropy(logits, examples), "accuracy": correct}
 
     def _logits(self, params: Any, examples: Any) -> jax.Array:
-        return nnx.merge(self._graph, params)(examples["tokens"])
+        tokens, symbols = examples["tokens"], self.vocabulary - 2
+        prefixes = None
+        if len(tokens) >= 2 * symbols:  # else sharing "x ∘" costs more than it saves
+            x, operation = jnp.arange(symbols), jnp.full(symbols, self.vocabulary - 1)
+            prefixes = jnp.stack([x, operation], axis=1)
+        return nnx.merge(self._graph, params)(tokens, prefixes_PxK=prefixes)
 
     def _model(self, rngs: nnx.Rngs) -> nnx.Module:
         architecture = _ARCHITECTURES[self.architecture]
