@@ -10,6 +10,7 @@ signal and adds its low-passed copy to it, ``ĝ = g + λ·(h ∗ g)``:
 
 from grokfast_jax._amplify import AmplifyState, amplify
 from grokfast_jax._grokfast import grokfast_ema, grokfast_ma
+from grokfast_jax._guard import SkipNonFiniteState, skip_non_finite
 from grokfast_jax._lowpass import (
     ExponentialMovingAverageState,
     MovingAverageState,
@@ -23,9 +24,11 @@ __all__ = [
     "AmplifyState",
     "ExponentialMovingAverageState",
     "MovingAverageState",
+    "SkipNonFiniteState",
     "amplify",
     "exponential_moving_average",
     "grokfast_ema",
     "grokfast_ma",
     "moving_average",
+    "skip_non_finite",
 ]
