@@ -17,7 +17,7 @@ help:
 	@echo "make test      set up, then all tests but the slow ones"
 	@echo "make test-all  set up, then all tests"
 	@echo "make lint      set up, then ruff and mypy"
-	@echo "make bench     set up, then time the filters and the training step"
+	@echo "make bench     set up, then time everything; writes benchmarks/RESULTS.md"
 	@echo "make docs      run the sessions of docs/cli.md and write it anew"
 	@echo "make lowest    tests with the lowest versions that pyproject.toml allows"
 
@@ -36,6 +36,7 @@ lint: $(VENV)/installed
 	$(RUN) -m mypy
 
 bench: $(VENV)/installed
+	$(RUN) -m pip install --quiet --editable ".[bench]"
 	$(RUN) -m benchmarks.run
 
 docs: $(VENV)/installed

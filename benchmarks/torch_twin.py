@@ -30,7 +30,7 @@ class Block(nn.Module):
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         """``[L, B, F]`` to the same."""
-        mask = torch.triu(torch.ones(len(h), len(h), dtype=torch.bool), diagonal=1)
+        mask = torch.ones(len(h), len(h), dtype=torch.bool, device=h.device).triu(1)
         h = self.norm_attention(h)
         h = h + self.attention(h, h, h, attn_mask=mask, need_weights=False)[0]
         return h + self.mlp(self.norm_mlp(h))
@@ -49,7 +49,9 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens ``[L, B]`` to logits ``[L, B, V]``."""
-        positions = self.positions(torch.arange(len(tokens)))[:, None]
+        positions = self.positions(torch.arange(len(tokens), device=tokens.device))[
+            :, None
+        ]
         return self.head(self.norm(self.blocks(self.tokens(tokens) + positions)))
 
 
@@ -90,12 +92,12 @@ FILTERS: dict[str, Callable[[], Filter]] = {
 }
 
 
-def make_epochs(filter_name: str) -> Callable[[int], int]:
-    """A function that trains for some epochs and returns the number of steps.
+def make_epochs(filter_name: str, place: str = "cpu") -> Callable[[int], None]:
+    """A function that trains for some epochs of ten steps.
 
     Half of the table is for training, in batches of 512 and a last one of 48.
     """
-    model = Transformer()
+    model = Transformer().to(place)
     optimizer: Any = torch.optim.Adam(
         model.parameters(), lr=1e-3, betas=(0.9, 0.98), foreach=False
     )
@@ -105,12 +107,12 @@ def make_epochs(filter_name: str) -> Callable[[int], int]:
     table = torch.stack(
         [x, torch.full_like(x, PRIME + 1), y, torch.full_like(x, PRIME), x * y % PRIME]
     )
-    training = table[:, torch.randperm(table.shape[1])[: table.shape[1] // 2]]
+    half = torch.randperm(table.shape[1])[: table.shape[1] // 2]
+    training = table[:, half].to(place)
 
-    def train(epochs: int) -> int:
-        steps = 0
+    def train(epochs: int) -> None:
         for _ in range(epochs):
-            order = torch.randperm(training.shape[1])
+            order = torch.randperm(training.shape[1], device=place)
             for batch in torch.split(training[:, order], BATCH, dim=1):
                 logits = model(batch[:LENGTH])[-1]
                 loss = nn.functional.cross_entropy(logits, batch[LENGTH])
@@ -118,7 +120,7 @@ def make_epochs(filter_name: str) -> Callable[[int], int]:
                 loss.backward()
                 apply_filter({n: p.grad for n, p in model.named_parameters()})
                 optimizer.step()
-                steps += 1
-        return steps
+        if place == "cuda":
+            torch.cuda.synchronize()
 
     return train

@@ -192,6 +192,11 @@ class TrainingOptions(Options):
         3000, "Training steps (optimizer updates).", minimum=1, kind="host"
     )
     batch_size: int = option(512, "Examples per step.", minimum=1)
+    matmul_precision: str = option(
+        "float32",
+        "Precision of matrix products on devices that have faster ones.",
+        choices=("float32", "tensorfloat32", "bfloat16"),
+    )
     eval_every: int = option(
         20, "Steps between evaluations on the full splits.", minimum=1, kind="host"
     )

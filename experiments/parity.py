@@ -19,7 +19,7 @@ import numpy as np
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.optimizers import build_optimizer
 from experiments.tasks.modular import ModularTask
-from experiments.train import TrainState, run_chunk
+from experiments.train import TrainState, evaluate, run_chunk
 
 THRESHOLD = 0.95
 """Validation accuracy whose first step is compared."""
@@ -106,7 +106,8 @@ def replay(
     losses, accuracies = [], []
     for start in range(0, steps, epoch):
         length = min(epoch, steps - start)
-        state, metrics, chunk_losses = run_chunk(static, length, hyper, data, state)
+        state, chunk_losses = run_chunk(static, length, hyper, data, state)
+        metrics = evaluate(static, hyper, data, state)
         losses.append(np.asarray(chunk_losses))
         accuracies.append(float(metrics["validation_accuracy"]))
         on_evaluation({"step": start + length, **metrics})

@@ -26,7 +26,7 @@ from experiments.config import Config, TrainingOptions
 from experiments.plots import plot_curves
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.summary import Timer, summarize
-from experiments.train import initialize, run_chunk
+from experiments.train import evaluate, initialize, run_chunk
 
 COMPLETED = "completed"
 REACHED_TARGET = "reached target"
@@ -142,7 +142,8 @@ def train(
             run.cut(step - 1 if is_extra else step)
         else:
             run.cut(-1)
-            state, metrics = initialize(static, hyper, data)
+            state = initialize(static, hyper)
+            metrics = evaluate(static, hyper, data, state)
             step, pending = 0, (0, metrics, [])
         timer = Timer(run.seconds())
         reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
@@ -169,7 +170,8 @@ def train(
         saved = step, time.monotonic()
         while step < last_step() and diverged_at is None and not stop_requested():
             length = _boundary(config.training, step) - step
-            state, metrics, losses = run_chunk(static, length, hyper, data, state)
+            state, losses = run_chunk(static, length, hyper, data, state)
+            metrics = evaluate(static, hyper, data, state)
             record()
             step, pending = step + length, (step + length, metrics, losses)
             due = (
@@ -204,9 +206,7 @@ def train(
 
 def _abstract_state(config: Config) -> Any:
     return jax.eval_shape(
-        lambda hyper, data: initialize(config.static(), hyper, data)[0],
-        config.traced(),
-        config.task.load(),
+        lambda hyper: initialize(config.static(), hyper), config.traced()
     )
 
 

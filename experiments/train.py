@@ -1,8 +1,9 @@
 """The compiled training engine: one scanned chunk of steps. Pure: no I/O, no printing.
 
-``initialize`` makes the state of a run, ``run_chunk`` advances it. Everything random
-derives from the seed, the epoch and the step, so a run that is interrupted and resumed
-goes on with the same numbers, and nothing random needs to be saved.
+``initialize`` makes the state of a run, ``run_chunk`` advances it, ``evaluate``
+measures it: three programs, each compiled once. Everything random derives from the
+seed, the epoch and the step, so a run that is interrupted and resumed goes on with the
+same numbers, and nothing random needs to be saved.
 """
 
 import functools
@@ -49,25 +50,34 @@ class Keys(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def initialize(
-    config: Config, hyper: dict[str, Any], data: Any
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """The state before the first step, and its metrics."""
+def initialize(config: Config, hyper: dict[str, Any]) -> TrainState:
+    """The state before the first step; arguments as for :func:`run_chunk`."""
     keys = Keys.from_seed(hyper["seed"])
     params, model_state = config.task.init(keys.init)
     params = jax.tree.map(lambda p: p * hyper["init_scale"].astype(p.dtype), params)
     opt_state = build_optimizer(config, hyper).init(params)
-    state = TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
-    return state, evaluate(config, hyper, data, state)
+    return TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
+
+
+def _with_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: ``matmul_precision`` of the configuration, the first argument."""
+
+    @functools.wraps(function)
+    def traced(config: Config, *args: Any) -> Any:
+        with jax.default_matmul_precision(config.training.matmul_precision):
+            return function(config, *args)
+
+    return traced
 
 
 @functools.partial(
     jax.jit, static_argnames=("config", "length"), donate_argnames="state"
 )
+@_with_precision
 def run_chunk(
     config: Config, length: int, hyper: dict[str, Any], data: Any, state: TrainState
-) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
-    """``length`` training steps in one scan, then an evaluation on the full splits.
+) -> tuple[TrainState, jax.Array]:
+    """``length`` training steps in one scan.
 
     Args:
       config: what is static, ``Config.static()``.
@@ -77,17 +87,9 @@ def run_chunk(
       state: state before the first of these steps; donated.
 
     Returns:
-      The new state, its metrics, and the training loss of each step before its
-      update, ``[length]``.
+      The new state, and the training loss of each step before its update,
+      ``[length]``.
     """
-    state, losses = train_steps(config, length, hyper, data, state)
-    return state, evaluate(config, hyper, data, state), losses
-
-
-def train_steps(
-    config: Config, length: int, hyper: dict[str, Any], data: Any, state: TrainState
-) -> tuple[TrainState, jax.Array]:
-    """The steps of :func:`run_chunk`: the new state, and the losses."""
     task = config.task
     keys = Keys.from_seed(hyper["seed"])
     optimizer = build_optimizer(config, hyper)
@@ -96,14 +98,15 @@ def train_steps(
     batch_size = min(config.training.batch_size, size)
     steps_per_epoch, last_size = -(-size // batch_size), size % batch_size
 
-    def order_of(epoch: jax.Array) -> jax.Array:
-        return task.order(data, keys.order, epoch, size)
-
-    def step_and_order(carry, is_last):
+    def step_and_order(carry, i):
         state, order = carry
         epoch, batch = state.step // steps_per_epoch, state.step % steps_per_epoch
         # True branches even under vmap: the step is shared by all lanes.
-        order = jax.lax.cond(batch == 0, lambda: order_of(epoch), lambda: order)
+        order = jax.lax.cond(
+            (i == 0) | (batch == 0),
+            lambda: task.order(data, keys.order, epoch, size),
+            lambda: order,
+        )
 
         def on_batch(function: Callable[[Any], Any]) -> Any:
             """Apply to this step's examples: fewer at the end of an epoch."""
@@ -122,13 +125,13 @@ def train_steps(
 
         key = jax.random.fold_in(keys.step, state.step)
         state, loss = train_step(
-            task, optimizer, state, on_batch, key, observed=is_last
+            task, optimizer, state, on_batch, key, observed=i == length - 1
         )
         return (state, order), loss
 
-    order = order_of(state.step // steps_per_epoch)
+    no_order = jnp.zeros(size, jnp.int32)  # the first step makes it
     (state, _), losses = jax.lax.scan(
-        step_and_order, (state, order), jnp.arange(length) == length - 1
+        step_and_order, (state, no_order), jnp.arange(length)
     )
     return state, losses
 
@@ -167,6 +170,8 @@ def train_step(
     return TrainState(step + 1, params, new_model_state, opt_state), loss
 
 
+@functools.partial(jax.jit, static_argnames="config")
+@_with_precision
 def evaluate(
     config: Config, hyper: dict[str, Any], data: Any, state: TrainState
 ) -> dict[str, jax.Array]:
@@ -188,10 +193,10 @@ def evaluate(
         padded = jnp.concatenate([a, a[:padding]])
         return padded.reshape(-1, batch_size, *a.shape[1:])
 
-    each = jax.lax.map(
-        lambda batch: config.task.metrics(state.params, state.model_state, batch),
-        jax.tree.map(batches, table),
-    )
+    def metrics(batch: Any) -> dict[str, jax.Array]:
+        return config.task.metrics(state.params, state.model_state, batch)
+
+    each = jax.lax.map(metrics, jax.tree.map(batches, table))
     means = {}
     for name, values in each.items():
         values = values.reshape(-1)[:rows]

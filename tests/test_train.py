@@ -11,7 +11,7 @@ import pytest
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.optimizers import build_optimizer
 from experiments.tasks.modular import ModularTask
-from experiments.train import Keys, initialize, run_chunk
+from experiments.train import Keys, evaluate, initialize, run_chunk
 
 TASK = ModularTask(prime=11, width=16, heads=2)  # 110 equations, 55 to train
 
@@ -28,8 +28,8 @@ def config(filter="ema", training=None, **optimizer):
 def start(config):
     data = jax.device_put(config.task.load())
     static, hyper = config.static(), config.traced()
-    state, metrics = initialize(static, hyper, data)
-    return static, hyper, data, state, metrics
+    state = initialize(static, hyper)
+    return static, hyper, data, state, evaluate(static, hyper, data, state)
 
 
 def assert_same(a, b):
@@ -41,13 +41,12 @@ def test_chunks_may_be_cut_anywhere(filter):
     """One chunk of 9 steps equals three of 3, bit for bit, across epochs' ends."""
     losses = []
     static, hyper, data, state, _ = start(config(filter))
-    whole, metrics, chunk = run_chunk(static, 9, hyper, data, state)
-    state, _ = initialize(static, hyper, data)
+    whole, chunk = run_chunk(static, 9, hyper, data, state)
+    state = initialize(static, hyper)
     for _ in range(3):
-        state, last, part = run_chunk(static, 3, hyper, data, state)
+        state, part = run_chunk(static, 3, hyper, data, state)
         losses.append(part)
     assert_same(whole, state)
-    assert_same(metrics, last)
     np.testing.assert_array_equal(chunk, np.concatenate(losses))
 
 
@@ -210,19 +209,21 @@ def test_lanes_over_seeds_and_hyperparameters():
     lanes = hyper | {"seed": seeds, "lamb": lambs}
     axes = {name: 0 if name in ("seed", "lamb") else None for name in hyper}
     state_axes = type(start(base)[3])(step=None, params=0, model_state=0, opt_state=0)
-    states, _ = jax.vmap(
-        lambda h: initialize(static, h, data), (axes,), (state_axes, 0)
-    )(lanes)
-    states, metrics, losses = jax.vmap(
+    states = jax.vmap(lambda h: initialize(static, h), (axes,), state_axes)(lanes)
+    states, losses = jax.vmap(
         lambda h, s: run_chunk(static, 6, h, data, s),
         (axes, state_axes),
-        (state_axes, 0, 0),
+        (state_axes, 0),
     )(lanes, states)
+    metrics = jax.vmap(lambda h, s: evaluate(static, h, data, s), (axes, state_axes))(
+        lanes, states
+    )
     assert int(states.step) == 6
     for lane in range(3):
         single = hyper | {"seed": seeds[lane], "lamb": lambs[lane]}
-        state, _ = initialize(static, single, data)
-        _, expected, expected_losses = run_chunk(static, 6, single, data, state)
+        state = initialize(static, single)
+        state, expected_losses = run_chunk(static, 6, single, data, state)
+        expected = evaluate(static, single, data, state)
         np.testing.assert_allclose(losses[lane], expected_losses, rtol=1e-5)
         np.testing.assert_allclose(
             metrics["train_loss"][lane], expected["train_loss"], rtol=1e-5

@@ -1,0 +1,64 @@
+"""What an evaluation's measures and a checkpoint cost, for MA with w = 100."""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import optax
+
+from benchmarks import timing
+from experiments.checkpoint import Checkpoints
+from experiments.config import Config, FilterOptions
+from experiments.observe import observe, weight_norms
+from experiments.tasks.modular import ModularTask
+from experiments.train import initialize
+
+
+def main(rounds: int) -> None:
+    """Time the measures, and the checkpoints with their background writer."""
+    config = Config(ModularTask(), FilterOptions(filter="ma"))
+    state = initialize(config.static(), config.traced())
+    tx = observe(optax.identity())
+    observed = tx.init(state.params)
+    measure = jax.jit(lambda g, s: (weight_norms(g), tx.update(g, s)[1]))
+    times = timing.in_turn(
+        {
+            "norms and filter's share, per evaluation": lambda: jax.block_until_ready(
+                measure(state.params, observed)
+            )
+        },
+        rounds,
+    )
+    blocking, whole, cpu = [], [], []
+    with tempfile.TemporaryDirectory() as directory:
+        checkpoints = Checkpoints(Path(directory) / "checkpoints")
+        for step in range(rounds):
+            cpu_start, start = time.process_time(), time.perf_counter()
+            checkpoints.save(step, state)
+            blocking.append(time.perf_counter() - start)
+            checkpoints.wait()
+            whole.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - cpu_start)
+        checkpoints.close()
+    times |= {
+        "checkpoint: training waits": blocking,
+        "checkpoint: until written": whole,
+        "checkpoint: processor time": cpu,
+    }
+    minute = 60.0
+    size = sum(a.nbytes for a in jax.tree.leaves(state)) / 2**20
+    timing.report(
+        "recording",
+        f"Recording, MA with w = 100, a state of {size:.0f} MiB",
+        ("case", "median ms", "range", "of a minute"),
+        [
+            [
+                name,
+                *timing.milliseconds(values),
+                f"{statistics.median(values) / minute:.2%}",
+            ]
+            for name, values in times.items()
+        ],
+    )
