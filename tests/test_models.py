@@ -101,7 +101,7 @@ def test_shared_prefixes_change_nothing(architecture, batch):
             logits = nnx.merge(graph, params)(equations, prefixes_PxK=prefixes_PxK)
             return jnp.mean(jnp.sin(logits)), logits
 
-        return jax.value_and_grad(loss, has_aux=True)(params)
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
