@@ -11,6 +11,7 @@ signal and adds its low-passed copy to it, ``ĝ = g + λ·(h ∗ g)``:
 from grokfast_jax._amplify import AmplifyState, amplify
 from grokfast_jax._grokfast import grokfast_ema, grokfast_ma
 from grokfast_jax._guard import SkipNonFiniteState, skip_non_finite
+from grokfast_jax._linear import LinearFilterState, linear_filter
 from grokfast_jax._lowpass import (
     ExponentialMovingAverageState,
     MovingAverageState,
@@ -23,12 +24,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AmplifyState",
     "ExponentialMovingAverageState",
+    "LinearFilterState",
     "MovingAverageState",
     "SkipNonFiniteState",
     "amplify",
     "exponential_moving_average",
     "grokfast_ema",
     "grokfast_ma",
+    "linear_filter",
     "moving_average",
     "skip_non_finite",
 ]

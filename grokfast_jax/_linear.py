@@ -1,0 +1,222 @@
+"""Any linear, time-invariant filter of the gradient signal, from its coefficients."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from grokfast_jax._checks import check_accumulator_dtype, check_flag
+from grokfast_jax._trees import accumulator_dtype_for, init_inexact, map_inexact
+
+
+class LinearFilterState(NamedTuple):
+    """State of :func:`linear_filter`.
+
+    Attributes:
+      delays: for each section, as many copies of the parameters as its order: the
+        delay elements of the transposed direct form II.
+    """
+
+    delays: tuple[tuple[Any, ...], ...]
+
+
+def linear_filter(
+    b: Sequence[float] | None = None,
+    a: Sequence[float] = (1.0,),
+    *,
+    sos: Any = None,
+    allow_unstable: bool = False,
+    accumulator_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Rational filter of the gradients: any FIR or IIR difference equation.
+
+    .. math::
+      \sum_{k=0}^{N} a_k\, y_{t-k} = \sum_{k=0}^{M} b_k\, g_{t-k}, \qquad
+      H(z) = \frac{\sum_k b_k z^{-k}}{\sum_k a_k z^{-k}}
+
+    from zero initial state, per parameter, in the transposed direct form II. The
+    arguments are those of ``scipy.signal.lfilter`` and ``sosfilt``.
+
+    Args:
+      b: numerator :math:`b_0 … b_M`.
+      a: denominator :math:`a_0 … a_N`, :math:`a_0 ≠ 0`; ``(1,)`` for an FIR filter.
+      sos: instead of b and a, second-order sections ``[sections, 6]``, each
+        :math:`(b_0, b_1, b_2, a_0, a_1, a_2)`, such as
+        ``scipy.signal.butter(4, 0.01, output="sos")`` returns. Prefer them for
+        slow filters of order above 2: in float32 a transfer function loses poles that
+        lie close to one another and to the unit circle.
+      allow_unstable: accept poles on or outside of the unit circle.
+      accumulator_dtype: dtype of state and arithmetic. By default the parameters'
+        own, but float32 for 16-bit ones.
+
+    Returns:
+      A transformation that maps g to y in the dtype of g and ignores extra arguments.
+      State: max(M, N) copies of the parameters, or 2 per section. Integer, ``None``
+      and masked leaves pass through unchanged and have no state.
+
+    Raises:
+      ValueError: no or both of b and sos, wrong shape, a₀ = 0, coefficients that are
+        not finite, or a pole of modulus ≥ 1 without ``allow_unstable``.
+      TypeError: coefficients that are not concrete real numbers.
+
+    Warns:
+      UserWarning: from ``init``, when the rounding of the coefficients to the state's
+        dtype moves a pole by more than 1 % of its distance to the unit circle.
+
+    Example:
+      The exponential moving average with α = 0.9 from zero state:
+
+      >>> import jax.numpy as jnp
+      >>> from grokfast_jax import amplify, linear_filter
+      >>> low_pass = linear_filter(b=(0.1,), a=(1.0, -0.9))
+      >>> state = low_pass.init(jnp.zeros(()))
+      >>> for g in (1.0, 0.0, 0.0):
+      ...     out, state = low_pass.update(jnp.float32(g), state)
+      ...     print(f"{out:.3f}")
+      0.100
+      0.090
+      0.081
+      >>> tx = amplify(low_pass, lamb=2.0)  # Grokfast with this filter
+
+    References:
+      Oppenheim and Schafer, Discrete-Time Signal Processing, section 6.3.
+    """
+    check_flag("allow_unstable", allow_unstable)
+    check_accumulator_dtype(accumulator_dtype)
+    sections = _sections(b, a, sos)
+    if not allow_unstable:
+        _check_stable(sections)
+
+    def init_fn(params: Any) -> LinearFilterState:
+        dtypes = set()
+
+        def zeros(p: Any) -> jax.Array:
+            dtype = accumulator_dtype_for(p, accumulator_dtype)
+            dtypes.add(jnp.finfo(dtype).dtype)
+            return jnp.zeros_like(p, dtype=dtype)
+
+        delays = tuple(
+            tuple(init_inexact(zeros, params) for _ in range(len(b) - 1))
+            for b, _ in sections
+        )
+        for dtype in dtypes:
+            _warn_of_moved_poles(sections, dtype)
+        return LinearFilterState(delays)
+
+    def update_fn(
+        updates: Any, state: LinearFilterState, params: Any = None, **extra_args: Any
+    ) -> tuple[Any, LinearFilterState]:
+        del params, extra_args
+
+        def widen(g: jax.Array) -> jax.Array:
+            return g.astype(accumulator_dtype_for(g, accumulator_dtype))
+
+        signal, new_delays = map_inexact(widen, updates), []
+        for (b, a), delays in zip(sections, state.delays, strict=True):
+            signal, delays = _section(b, a, signal, delays)
+            new_delays.append(delays)
+        outputs = map_inexact(lambda g, y: y.astype(g.dtype), updates, signal)
+        return outputs, LinearFilterState(tuple(new_delays))
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _section(
+    b: np.ndarray, a: np.ndarray, x: Any, delays: tuple[Any, ...]
+) -> tuple[Any, tuple[Any, ...]]:
+    """One step of a section of order n: y = b₀x + z₁, zᵢ ← zᵢ₊₁ + bᵢx − aᵢy."""
+
+    def output(x: jax.Array, *first: jax.Array) -> jax.Array:
+        return sum(first, float(b[0]) * x)
+
+    y = map_inexact(output, x, *delays[:1])
+
+    def shift(i: int) -> Any:
+        def advance(z: jax.Array, x: jax.Array, y: jax.Array, *after: Any) -> jax.Array:
+            return sum(after, float(b[i]) * x - float(a[i]) * y).astype(z.dtype)
+
+        return map_inexact(advance, delays[i - 1], x, y, *delays[i : i + 1])
+
+    return y, tuple(shift(i) for i in range(1, len(b)))
+
+
+def _sections(b: Any, a: Any, sos: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Numerator and denominator of each section, of equal length, with a₀ = 1."""
+    if (b is None) == (sos is None):
+        raise ValueError("give either b (and a) or sos, not both and not neither.")
+    if sos is not None:
+        sections = _coefficients("sos", sos, dimensions=2)
+        if sections.shape[1] != 6:
+            raise ValueError(
+                f"sos must have the shape [sections, 6], got {sections.shape}."
+            )
+        pairs = [(section[:3], section[3:]) for section in sections]
+    else:
+        pairs = [(_coefficients("b", b), _coefficients("a", a))]
+    return [_normalized(*pair) for pair in pairs]
+
+
+def _coefficients(name: str, values: Any, dimensions: int = 1) -> np.ndarray:
+    if isinstance(values, jax.core.Tracer):
+        raise TypeError(f"{name} must be concrete numbers, not traced ones.")
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be real numbers, got {values!r}.")
+    if array.ndim != dimensions or array.size == 0:
+        raise ValueError(
+            f"{name} must have {dimensions} dimension(s) and not be empty, got the "
+            f"shape {array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {values!r}.")
+    return array.astype(np.float64)
+
+
+def _normalized(b: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if a[0] == 0:
+        raise ValueError("the first coefficient of a denominator must not be 0.")
+    length = max(len(b), len(a))
+    b, a = (np.pad(c, (0, length - len(c))) / a[0] for c in (b, a))
+    return b, a
+
+
+def _poles(a: np.ndarray) -> np.ndarray:
+    return np.roots(np.trim_zeros(a, "b"))
+
+
+def _check_stable(sections: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    poles = np.concatenate([_poles(a) for _, a in sections])
+    radius = max(np.abs(poles), default=0.0)
+    if radius >= 1:
+        raise ValueError(
+            f"the filter is unstable: its largest pole radius is {radius:.6g}, which "
+            "must be < 1; allow_unstable=True accepts it."
+        )
+
+
+def _warn_of_moved_poles(
+    sections: list[tuple[np.ndarray, np.ndarray]], dtype: Any
+) -> None:
+    """Compare each section's poles with those of its rounded coefficients."""
+    worst = 0.0
+    for _, a in sections:
+        poles, rounded = _poles(a), _poles(a.astype(dtype).astype(np.float64))
+        if len(poles) != len(rounded):  # a last coefficient has become 0
+            worst = math.inf
+            continue
+        for pole in poles:
+            moved = np.abs(rounded - pole).min()
+            if moved > 0:
+                worst = max(worst, float(moved / max(abs(1 - abs(pole)), 1e-300)))
+    if worst > 0.01:
+        warnings.warn(
+            f"rounding the coefficients to {dtype} moves a pole by {worst:.1%} of its "
+            "distance to the unit circle: use second-order sections (sos=…) or "
+            "accumulator_dtype=jnp.float64.",
+            stacklevel=3,
+        )
