@@ -64,7 +64,7 @@ def ema_filter(alpha: float = 0.98, lamb: float = 2.0) -> Filter:
 
     def apply(gradients: dict[str, torch.Tensor]) -> None:
         for name, gradient in gradients.items():
-            old = averages.get(name, gradient.clone())
+            old = averages.get(name, gradient)
             averages[name] = alpha * old + (1 - alpha) * gradient
             gradient += lamb * averages[name]
 

@@ -18,6 +18,8 @@ from experiments.config import Config
 from experiments.observe import measures, weight_norms
 from experiments.optimizers import build_optimizer
 
+_EVALUATION_BATCH = 1024  # examples at most
+
 
 class TrainState(NamedTuple):
     """State of a run between two chunks.
@@ -63,9 +65,9 @@ def _with_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: ``matmul_precision`` of the configuration, the first argument."""
 
     @functools.wraps(function)
-    def traced(config: Config, *args: Any) -> Any:
+    def traced(config: Config, *args: Any, **kwargs: Any) -> Any:
         with jax.default_matmul_precision(config.training.matmul_precision):
-            return function(config, *args)
+            return function(config, *args, **kwargs)
 
     return traced
 
@@ -179,14 +181,13 @@ def evaluate(
 
     The means are ``train_loss``, ``validation_loss`` and so on; the rest are those of
     :mod:`experiments.observe`. Both splits go through the model as one table in
-    batches of the training size: activations stay in the cache, and the model is
+    batches of about a thousand: activations stay in the cache, and the model is
     compiled once, not once a split.
     """
     splits = config.task.split(data, Keys.from_seed(hyper["seed"]).split)
-    size = _size(splits[0])
-    batch_size = min(config.training.batch_size, size)
     table = jax.tree.map(lambda *parts: jnp.concatenate(parts), *splits)
-    rows = _size(table)
+    size, rows = _size(splits[0]), _size(table)
+    batch_size = -(-rows // -(-rows // _EVALUATION_BATCH))
     padding = -rows % batch_size
 
     def batches(a: jax.Array) -> jax.Array:

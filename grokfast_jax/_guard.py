@@ -37,10 +37,16 @@ def skip_non_finite(
       \end{cases}
 
     The same as ``optax.apply_if_finite(inner, n)`` with an n that is never reached,
-    but its time and temporary memory do not depend on the window of a
-    :func:`moving_average` inside, also under ``vmap``, where ``apply_if_finite``
-    selects between two copies of the window. A skipped update does write to the
-    window: to the one slot that the next update overwrites before it is ever read.
+    but also under ``vmap`` its time and temporary memory do not depend on the window
+    of a :func:`moving_average` inside. Use it there: ``apply_if_finite`` then selects
+    between two windows (10 times slower for 8 lanes and w = 32). Elsewhere prefer
+    ``apply_if_finite``: this guard costs as much as one or two further updates and
+    about four temporary copies of the parameters, twice what ``apply_if_finite`` does
+    (benchmarks/RESULTS.md).
+
+    A skipped update does write to the window: to the one slot that the next update
+    overwrites before it is ever read. All else is as if the update had not been, to
+    the rounding of the compiler, which may fuse the guarded program differently.
 
     Args:
       inner: the transformation to guard; put the whole chain here, filter and

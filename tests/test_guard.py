@@ -49,6 +49,39 @@ def test_skipped_steps_leave_no_trace(name, value, run):
         assert not out[bad].any()
 
 
+WRAPPERS = {
+    "masked": lambda tx: optax.masked(tx, {"w": True, "b": False}),
+    "partition": lambda tx: optax.partition(
+        {"x": tx, "y": optax.sgd(1.0)}, {"w": "x", "b": "y"}
+    ),
+    "MultiSteps": lambda tx: optax.MultiSteps(tx, 2).gradient_transformation(),
+    "injected": lambda tx: optax.chain(
+        optax.inject_hyperparams(optax.scale)(step_size=0.5), tx
+    ),
+    "guarded twice": skip_non_finite,
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_windows_at_any_depth(name):
+    tx = WRAPPERS[name](optax.chain(grokfast_ma(3, 2.0, warmup=False), optax.adam(0.1)))
+    bad = [2, 3, 9, 17]
+    good = np.setdiff1d(np.arange(30), bad)
+    outputs = run_scan(skip_non_finite(tx), spoil(gradients(), bad))
+    expected = run_scan(tx, {k: a[good] for k, a in gradients().items()})
+    for leaf in ("w", "b"):
+        out = np.asarray(outputs[leaf])[good]
+        np.testing.assert_allclose(out, expected[leaf], rtol=1e-6, atol=1e-8)
+
+
+def test_half_precision_and_empty_leaves():
+    tx = skip_non_finite(optax.chain(grokfast_ma(2, 1.0, warmup=False), optax.sgd(1.0)))
+    g = {"h": jnp.array([1.0, np.nan, 3.0], jnp.bfloat16), "o": None}
+    out = run_scan(tx, g)
+    assert out["h"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(np.asarray(out["h"], np.float32), [-2.0, 0.0, -5.0])
+
+
 @every_filter
 def test_same_as_apply_if_finite(name):
     tx = optax.chain(FILTERS[name], optax.adam(0.1))
@@ -86,7 +119,7 @@ def test_lanes_skip_apart():
 
 @pytest.mark.parametrize("lanes", [0, 3])
 def test_window_is_neither_copied_nor_selected(lanes):
-    """Temporary memory of a donated update: far less than one window."""
+    """Temporary memory of a donated update: five copies of the parameters at most."""
     tx = skip_non_finite(optax.chain(moving_average(50), optax.adam(0.1)))
     g = jnp.zeros((lanes, 4000) if lanes else 4000)
     init, update = (jax.vmap(tx.init), jax.vmap(tx.update)) if lanes else tx
@@ -95,7 +128,6 @@ def test_window_is_neither_copied_nor_selected(lanes):
         return update(g, state)
 
     compiled = jax.jit(step, donate_argnums=0).lower(init(g), g).compile()
-    window = 51 * g.nbytes
     analysis = compiled.memory_analysis()
-    assert analysis.temp_size_in_bytes < window / 10
-    assert analysis.alias_size_in_bytes > window
+    assert analysis.temp_size_in_bytes < 5.1 * g.nbytes
+    assert analysis.alias_size_in_bytes > 51 * g.nbytes

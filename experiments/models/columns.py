@@ -5,7 +5,8 @@ causal model computes at a position what the tokens up to there determine. Where
 examples begin alike, each distinct beginning (*prefix*) therefore needs columns only
 once: of the equations x ∘ y = in a batch of 512 there are as many beginnings "x ∘" as
 symbols, 97 for instance, and the first two positions shrink from 1024 columns to 194.
-The numbers are the same but for the order of sums.
+The numbers are the same but for the order of sums, as long as they are finite: a
+prefix that overflows spreads to all examples.
 """
 
 import dataclasses
@@ -62,7 +63,11 @@ class Columns:
         if self.prefix_of is None:
             return parts
         # A product with one-hot columns: its gradient is a product too, not a scatter.
-        prefixes = [part @ self.prefix_of for part in parts[: self.prefix_length]]
+        # It copies, so it needs every bit, whatever the precision of other products.
+        prefixes = [
+            jnp.matmul(part, self.prefix_of, precision="highest")
+            for part in parts[: self.prefix_length]
+        ]
         return prefixes + parts[self.prefix_length :]
 
     def of_positions(self, a_FxL: jax.Array) -> jax.Array:

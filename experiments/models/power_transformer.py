@@ -70,6 +70,8 @@ class PowerTransformer(nnx.Module):
         prefixes_PxK: jax.Array | None = None,
     ) -> jax.Array:
         """Logits of the last position ``[B, V]``, or of all ``[B, L, V]``."""
+        if prefixes_PxK is not None and not last_only:
+            raise ValueError("prefixes_PxK needs last_only=True.")
         batch, length = tokens_BxL.shape
         columns = Columns.arrange(tokens_BxL, prefixes_PxK)
         h = self.token_embedding(columns.tokens).T

@@ -87,6 +87,8 @@ class Transformer(nnx.Module):
         nothing else: the same numbers for a third fewer operations. ``prefixes_PxK``
         saves more, see :meth:`Columns.arrange`; it goes with ``last_only``.
         """
+        if prefixes_PxK is not None and not last_only:
+            raise ValueError("prefixes_PxK needs last_only=True.")
         batch, length = tokens_BxL.shape
         columns = Columns.arrange(tokens_BxL, prefixes_PxK)
         positions = self.position_embedding.embedding[:length].T

@@ -127,7 +127,8 @@ class ModularTask(Task):
     def _logits(self, params: Any, examples: Any) -> jax.Array:
         tokens, symbols = examples["tokens"], self.vocabulary - 2
         prefixes = None
-        if len(tokens) >= 2 * symbols:  # else sharing "x ∘" costs more than it saves
+        saved = 24 * self.width**2 * (len(tokens) - symbols)  # columns of a block
+        if saved > 4 * self.width * symbols * len(tokens):  # spreading keys and values
             x, operation = jnp.arange(symbols), jnp.full(symbols, self.vocabulary - 1)
             prefixes = jnp.stack([x, operation], axis=1)
         return nnx.merge(self._graph, params)(tokens, prefixes_PxK=prefixes)
