@@ -131,7 +131,7 @@ def test_task_shares_prefixes_in_large_batches(operation, width):
         return jax.jit(loss).lower(data).cost_analysis()["flops"]
 
     a_part = jax.tree.map(lambda a: a[:small], data)
-    assert flops(data) < 0.8 * flops(a_part) * rows / small
+    assert flops(data) < 0.9 * flops(a_part) * rows / small
 
 
 def test_prefixes_need_the_last_position_alone():
