@@ -4,6 +4,8 @@ Machines drift: all cases of a table are compiled first, then timed one after an
 several rounds; ratios are taken within a round, and their median is reported.
 """
 
+import contextlib
+import importlib.metadata
 import os
 import platform
 import re
@@ -17,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.console import print_table
 from experiments.provenance import device, versions
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -43,10 +44,11 @@ def in_turn(
     return times
 
 
-def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Median of the ratios within a round."""
-    pairs = zip(numerator, denominator, strict=True)
-    return statistics.median(a / b for a, b in pairs)
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> str:
+    """A cell: the median of the ratios within a round, and their quartiles."""
+    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
+    low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return f"{median:.2f} ({low:.2f} – {high:.2f})"
 
 
 def milliseconds(times: Sequence[float], per: int = 1) -> list[str]:
@@ -59,18 +61,32 @@ def milliseconds(times: Sequence[float], per: int = 1) -> list[str]:
     ]
 
 
-def matmul_flops_per_second(size: int = 2048) -> float:
-    """Floating-point operations a second in a plain float32 product."""
-    a = jnp.ones((size, size))
-    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
-    times = in_turn({"product": lambda: jax.block_until_ready(product(a))}, 5)
-    return 2 * size**3 / statistics.median(times["product"])
+PRODUCT_SIZE = 2048 if jax.default_backend() == "cpu" else 8192
 
 
-def copy(parameters: int) -> Callable[[], None]:
-    """``np.copyto`` of so many float32, between arrays that are there."""
-    source, target = np.ones(parameters, np.float32), np.zeros(parameters, np.float32)
-    return lambda: np.copyto(target, source)
+def large_product(precision: str) -> Callable[[], Any]:
+    """A product of two matrices of ``PRODUCT_SIZE``: 2·PRODUCT_SIZE³ operations."""
+    a = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+    return lambda: jax.block_until_ready(product(a))
+
+
+def copies(parameters: int, count: int) -> Callable[[], None]:
+    """``count`` copies of so many float32, between arrays that are there.
+
+    By ``np.copyto``, on one core; on an accelerator by the device.
+    """
+    source = np.ones(parameters, np.float32)
+    if jax.default_backend() != "cpu":
+        on_device, negate = jax.device_put(source), jax.jit(jnp.negative)
+        return lambda: jax.block_until_ready([negate(on_device) for _ in range(count)])
+    target = np.zeros_like(source)
+
+    def copy() -> None:
+        for _ in range(count):
+            np.copyto(target, source)
+
+    return copy
 
 
 def machine() -> str:
@@ -81,8 +97,11 @@ def machine() -> str:
         found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())
     ):
         model = found[1]
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"{device()}; {os.cpu_count()} × {model}; {packages}"
+    packages = dict(versions())
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        packages["torch"] = importlib.metadata.version("torch")
+    listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return f"{device()}; {os.cpu_count()} × {model}; {listed}"
 
 
 def report(
@@ -94,10 +113,10 @@ def report(
     """
     if jax.default_backend() != "cpu":
         name = f"{name}, {jax.default_backend()}"
-    print_table(title, columns, [list(row) for row in rows])
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (columns, *rows)]
     lines.insert(1, "|" + "---|" * len(columns))
     table = "\n".join([f"**{title}**", "", *lines, "", f"*{machine()}*"])
+    print(table)
     text = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     block = f"{begin}\n{table}\n{end}"

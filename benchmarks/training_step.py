@@ -1,9 +1,11 @@
 """The training step of x·y mod 97, batch 512, against a plain PyTorch twin."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
+from flax import nnx
 
 from benchmarks import timing
 from experiments.config import Config, FilterOptions, TrainingOptions
@@ -31,27 +33,36 @@ def main(rounds: int, precision: str = "float32") -> None:
         name: steps(config) for name, config in configs.items()
     }
     cases |= {f"PyTorch, {name}": twin for name, twin in _twins().items()}
+    cases["none, no shared prefixes"] = steps(
+        dataclasses.replace(configs["none"], task=Unshared())
+    )
     cases["evaluation of 9312 equations"] = _evaluation(configs["none"])
-    times = timing.in_turn(cases, rounds)
+    times = timing.in_turn(cases | {"product": timing.large_product(precision)}, rounds)
 
     rows = []
-    for name, values in times.items():
+    for name in cases:
         per = 1 if name.startswith("evaluation") else STEPS
-        row = [name, *timing.milliseconds(values, per)]
-        is_ours = name in CASES
-        row.append(
-            f"{timing.median_ratio(values, times['none']):.2f}" if is_ours else ""
-        )
-        twin = times.get(f"PyTorch, {name}")
-        row.append(f"{timing.median_ratio(values, twin):.2f}" if twin else "")
+        row = [name, *timing.milliseconds(times[name], per)]
+        for base in ("none", "MA, w = 100", f"PyTorch, {name}"):
+            compared = base in times and (name in configs or "shared" in name)
+            row.append(timing.ratio(times[name], times[base]) if compared else "")
         rows.append(row)
+    suffix = "" if precision == "float32" else f", {precision}"
     timing.report(
-        "training step" if precision == "float32" else f"training step, {precision}",
-        f"Training step, x·y mod 97, batch 512, {precision} products",
-        ("case", "median ms", "range", "ratio to none", "ratio to PyTorch"),
+        f"training step{suffix}",
+        f"Training step, x·y mod 97, batch 512, {precision} products, {rounds} rounds "
+        "(PyTorch: float32)",
+        ("case", "median ms", "range", "÷ none", "÷ MA, w = 100", "÷ PyTorch"),
         rows,
     )
-    _report_floor(times["none"])
+    _report_floor(times, suffix)
+
+
+class Unshared(ModularTask):
+    """The same equations with columns of their own for every position."""
+
+    def _logits(self, params: Any, examples: Any) -> jax.Array:
+        return nnx.merge(self._graph, params)(examples["tokens"])
 
 
 def steps(config: Config, lanes: int = 0) -> Callable[[], None]:
@@ -120,18 +131,26 @@ def matmul_flops(batch: int, symbols: int, width: int, *, shared: bool) -> int:
     return first + last + head + spread
 
 
-def _report_floor(times: list[float]) -> None:
-    peak = timing.matmul_flops_per_second()
+def _report_floor(times: dict[str, list[float]], suffix: str) -> None:
     rows = []
-    for label, shared in (("each equation apart", False), ("prefixes shared", True)):
+    operations = 2 * timing.PRODUCT_SIZE**3
+    for name, shared in (("none", True), ("none, no shared prefixes", False)):
         epoch = 9 * matmul_flops(512, 97, 128, shared=shared)
         flops = (epoch + matmul_flops(48, 97, 128, shared=False)) / 10
-        floor = flops / peak
-        above = timing.median_ratio(times, [STEPS * floor] * len(times))
-        rows.append([label, f"{flops / 1e9:.2f}", f"{floor * 1e3:.1f}", f"{above:.2f}"])
+        floors = [seconds * flops / operations for seconds in times["product"]]
+        per_step = [seconds / STEPS for seconds in times[name]]
+        rows.append(
+            [
+                name,
+                f"{flops / 1e9:.2f}",
+                *timing.milliseconds(floors),
+                timing.ratio(per_step, floors),
+            ]
+        )
     timing.report(
-        "floor",
-        f"Floor of the mean step of an epoch, at {peak / 1e9:.0f} GFLOP/s",
-        ("products", "GFLOP", "floor ms", "step ÷ floor"),
+        f"floor{suffix}",
+        "Floor of the mean step of an epoch: its matrix products alone, at the speed "
+        f"of one of {timing.PRODUCT_SIZE} × {timing.PRODUCT_SIZE} in the same round",
+        ("case", "GFLOP", "floor ms", "range", "step ÷ floor"),
         rows,
     )
