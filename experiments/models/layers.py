@@ -4,8 +4,7 @@ Activations are ``[F, N]``: a row a feature, a column a position of an example, 
 positions of all examples after one another (``N = L · B``, position-major). On a CPU
 the inner loops of everything but the matrix products then run over many columns, which
 vectorises; sums over features are sums of rows; and all three products of a linear
-layer and its gradient run at full speed. The training step takes two thirds of the time
-that it takes with ``[B, L, F]`` (benchmarks/RESULTS.md).
+layer and its gradient run at full speed (benchmarks/RESULTS.md).
 """
 
 import math
