@@ -18,6 +18,12 @@ from grokfast_jax._lowpass import (
     exponential_moving_average,
     moving_average,
 )
+from grokfast_jax._response import (
+    dc_gain,
+    frequency_response,
+    half_life,
+    impulse_response,
+)
 
 __version__ = "0.1.0"
 
@@ -28,9 +34,13 @@ __all__ = [
     "MovingAverageState",
     "SkipNonFiniteState",
     "amplify",
+    "dc_gain",
     "exponential_moving_average",
+    "frequency_response",
     "grokfast_ema",
     "grokfast_ma",
+    "half_life",
+    "impulse_response",
     "linear_filter",
     "moving_average",
     "skip_non_finite",

@@ -72,6 +72,14 @@ def check_window_size(value: Any) -> None:
         raise ValueError(f"window_size must be an integer ≥ 1, got {value!r}.")
 
 
+def check_count(name: str, value: Any, minimum: int) -> None:
+    """Check that a number of updates is a Python or NumPy integer ≥ ``minimum``."""
+    if not _is_number(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer ≥ {minimum}, got {value!r}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be an integer ≥ {minimum}, got {value!r}.")
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Check that an option is one of the names allowed."""
     if not isinstance(value, str) or value not in choices:

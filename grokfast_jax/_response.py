@@ -1,0 +1,163 @@
+"""What a transformation does to the gradient signal, measured by running it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from grokfast_jax._checks import check_count
+
+_SHORTEST, _LONGEST = 1 << 14, 1 << 17
+_NEGLIGIBLE = 1e-6
+
+
+def impulse_response(
+    tx: optax.GradientTransformation, n: int, *, settle: int | None = None
+) -> np.ndarray:
+    r"""Outputs after a single gradient of 1 among gradients of 0.
+
+    .. math::
+      h(t) = \text{output at update } t, \qquad g = (\underbrace{0, …, 0}_{settle},
+      1, 0, 0, …), \qquad t = 0 \text{ at the } 1
+
+    Measured in one compiled scan on a scalar parameter of value 0, so it serves any
+    linear transformation: those here, ``optax.trace``, ``optax.ema``, chains of them.
+    The signs are the transformation's own: ``optax.sgd`` has a negative response.
+
+    Args:
+      tx: a linear transformation.
+      n: number of outputs, ≥ 1.
+      settle: updates with zero gradient before the impulse, by default n. They let a
+        filter that starts from its first gradient, or waits for a full window, become
+        the time-invariant one that it is later.
+
+    Returns:
+      ``[n]``, float32, or float64 with ``jax_enable_x64``. Unit: output per gradient.
+
+    Raises:
+      ValueError: n < 1 or settle < 0.
+      TypeError: n or settle is not an integer.
+
+    Example:
+      >>> from grokfast_jax import impulse_response, moving_average
+      >>> print(impulse_response(moving_average(4), 6))
+      [0.25 0.25 0.25 0.25 0.   0.  ]
+
+    References:
+      Lee et al., Grokfast, arXiv 2405.20233, section 2.
+    """
+    check_count("n", n, 1)
+    settle = n if settle is None else settle
+    check_count("settle", settle, 0)
+    tx = optax.with_extra_args_support(tx)
+    zero = jnp.zeros([])
+
+    @jax.jit
+    def run() -> jax.Array:
+        def step(
+            state: optax.OptState, g: jax.Array
+        ) -> tuple[optax.OptState, jax.Array]:
+            output, state = tx.update(g, state, zero)
+            return state, output
+
+        gradients = jnp.zeros(settle + n).at[settle].set(1.0)
+        return jax.lax.scan(step, tx.init(zero), gradients)[1][settle:]
+
+    return np.asarray(run())
+
+
+def frequency_response(
+    tx: optax.GradientTransformation, omega: np.ndarray | float
+) -> np.ndarray:
+    r"""Complex gain at angular frequencies.
+
+    .. math:: H(\omega) = \sum_{t \ge 0} h(t)\, e^{-j\omega t}
+
+    from the measured :func:`impulse_response`, after 16,384 updates to settle and as
+    long as it takes to die out.
+
+    Args:
+      tx: a linear transformation.
+      omega: frequencies in radians per update, any shape; π is the Nyquist frequency.
+
+    Returns:
+      Complex gains, shaped like omega, complex128.
+
+    Raises:
+      ValueError: the response has not died out after 131,072 updates.
+
+    Example:
+      >>> import numpy as np
+      >>> from grokfast_jax import frequency_response, grokfast_ema
+      >>> gains = frequency_response(grokfast_ema(0.98, lamb=2.0), np.array([0, np.pi]))
+      >>> print(abs(gains).round(4))
+      [3.     1.0202]
+    """
+    omega = np.asarray(omega, np.float64)
+    response = _whole_response(tx)
+    times = np.arange(len(response))
+    gains = [np.exp(-1j * w * times) @ response for w in omega.ravel()]
+    return np.array(gains, complex).reshape(omega.shape)
+
+
+def dc_gain(tx: optax.GradientTransformation) -> float:
+    r"""Gain of a constant gradient in the end, :math:`H(0) = \sum_t h(t)`.
+
+    Args:
+      tx: a linear transformation.
+
+    Raises:
+      ValueError: the response has not died out after 131,072 updates.
+
+    Example:
+      >>> from grokfast_jax import dc_gain, grokfast_ma
+      >>> round(dc_gain(grokfast_ma(100, lamb=5.0)), 4)
+      6.0
+    """
+    return float(np.sum(_whole_response(tx)))
+
+
+def half_life(tx: optax.GradientTransformation) -> float:
+    r"""Updates until the answer to a constant gradient has come half of its way.
+
+    The t at which the step response :math:`s(t) = \sum_{u<t} h(u)`, linear in between,
+    first reaches half of the :func:`dc_gain`: about :math:`\ln ½ / \ln α` for an
+    exponential moving average, w/2 for a windowed one.
+
+    Args:
+      tx: a linear transformation whose DC gain is not 0.
+
+    Returns:
+      Updates.
+
+    Raises:
+      ValueError: the DC gain is 0, or the response has not died out after 131,072
+        updates.
+
+    Example:
+      >>> from grokfast_jax import half_life, moving_average
+      >>> round(half_life(moving_average(100)), 3)
+      50.0
+    """
+    response = _whole_response(tx)
+    total = np.sum(response)
+    if abs(total) <= _NEGLIGIBLE * np.sum(np.abs(response)):
+        raise ValueError("the transformation has a DC gain of 0, so no half-life.")
+    way = np.concatenate([[0.0], np.cumsum(response)]) / total
+    after = int(np.argmax(way >= 0.5))
+    return float(after - (way[after] - 0.5) / (way[after] - way[after - 1]))
+
+
+def _whole_response(tx: optax.GradientTransformation) -> np.ndarray:
+    """The impulse response in float64, long enough that the second half is nothing."""
+    n = _SHORTEST  # also the time to settle: windows up to this length are full
+    while n <= _LONGEST:
+        response = impulse_response(tx, n).astype(np.float64)
+        size = np.abs(response)
+        if np.sum(size[n // 2 :]) <= _NEGLIGIBLE * np.sum(size):
+            return response
+        n *= 2
+    raise ValueError(
+        f"the response has not died out after {_LONGEST} updates: the transformation "
+        "is not stable, or slower than can be measured."
+    )

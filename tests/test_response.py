@@ -1,0 +1,103 @@
+"""Measured responses against closed forms, SciPy and each other."""
+
+import numpy as np
+import optax
+import pytest
+import scipy.signal
+
+from grokfast_jax import (
+    dc_gain,
+    exponential_moving_average,
+    frequency_response,
+    grokfast_ema,
+    grokfast_ma,
+    half_life,
+    impulse_response,
+    linear_filter,
+    moving_average,
+)
+
+OMEGA = np.linspace(0, np.pi, 33)
+
+
+def ema_gain(alpha, omega):
+    return (1 - alpha) / (1 - alpha * np.exp(-1j * omega))
+
+
+def ma_gain(w, omega):
+    return np.exp(-1j * np.outer(omega, np.arange(w))).sum(axis=1) / w
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9, 0.98, 0.999])
+@pytest.mark.parametrize("init", ["zero", "first_gradient"])
+def test_exponential_moving_average(alpha, init):
+    tx = exponential_moving_average(alpha, init=init)
+    expected = (1 - alpha) * alpha ** np.arange(200)
+    np.testing.assert_allclose(impulse_response(tx, 200), expected, atol=1e-6)
+    gains = frequency_response(grokfast_ema(alpha, 2.0, init=init), OMEGA)
+    np.testing.assert_allclose(gains, 1 + 2 * ema_gain(alpha, OMEGA), atol=1e-5)
+    if alpha:
+        assert half_life(tx) == pytest.approx(np.log(0.5) / np.log(alpha), abs=0.2)
+
+
+@pytest.mark.parametrize("w", [1, 2, 7, 100, 5000])
+def test_moving_average(w):
+    expected = np.where(np.arange(2 * w) < w, 1 / w, 0)
+    response = impulse_response(moving_average(w), 2 * w)
+    np.testing.assert_allclose(response, expected, atol=1e-6)
+    # The warm-up is over when the impulse comes.
+    gains = frequency_response(grokfast_ma(w, 5.0), OMEGA)
+    np.testing.assert_allclose(gains, 1 + 5 * ma_gain(w, OMEGA), atol=1e-5)
+    assert half_life(moving_average(w)) == pytest.approx(w / 2, abs=1e-3)
+
+
+def test_settling():
+    first = impulse_response(grokfast_ema(0.9, 2.0), 3, settle=0)
+    np.testing.assert_allclose(first, [3, 1.8, 1.62], rtol=1e-5)  # starts from it
+    late = impulse_response(grokfast_ema(0.9, 2.0), 3, settle=1)
+    np.testing.assert_allclose(late, [1.2, 0.18, 0.162], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tx", "gain"),
+    [
+        (optax.trace(0.9), 10),
+        (optax.trace(0.9, nesterov=True), 10),
+        (optax.ema(0.9, debias=False), 1),
+        (optax.sgd(0.1), -0.1),
+        (optax.chain(grokfast_ema(0.98, 2.0), optax.trace(0.5)), 6),
+        (grokfast_ma(10, 3.0), 4),
+    ],
+)
+def test_dc_gain(tx, gain):
+    assert dc_gain(tx) == pytest.approx(gain, rel=1e-5)
+
+
+def test_any_filter_of_scipy():
+    b, a = scipy.signal.butter(2, 0.1)
+    _, expected = scipy.signal.freqz(b, a, OMEGA)
+    gains = frequency_response(linear_filter(b, a), OMEGA)
+    np.testing.assert_allclose(gains, expected, atol=1e-5)
+    assert frequency_response(linear_filter(b, a), 0.3).shape == ()
+
+
+def test_what_does_not_die_out_or_has_no_gain():
+    running_sum = linear_filter([1], [1, -1], allow_unstable=True)
+    for measure in (dc_gain, half_life, lambda tx: frequency_response(tx, 0.0)):
+        with pytest.raises(ValueError, match="not died out after 131072 updates"):
+            measure(running_sum)
+    with pytest.raises(ValueError, match="DC gain of 0"):
+        half_life(linear_filter([1, -1]))
+
+
+@pytest.mark.parametrize(
+    ("n", "settle", "error", "message"),
+    [
+        (0, None, ValueError, "n must be an integer ≥ 1, got 0"),
+        (1.5, None, TypeError, "n must be an integer ≥ 1, got 1.5"),
+        (3, -1, ValueError, "settle must be an integer ≥ 0, got -1"),
+    ],
+)
+def test_bad_arguments(n, settle, error, message):
+    with pytest.raises(error, match=message):
+        impulse_response(optax.identity(), n, settle=settle)
