@@ -18,6 +18,7 @@ from grokfast_jax._lowpass import (
     exponential_moving_average,
     moving_average,
 )
+from grokfast_jax._optimizers import grokfast_adam, grokfast_adamw
 from grokfast_jax._response import (
     dc_gain,
     frequency_response,
@@ -37,6 +38,8 @@ __all__ = [
     "dc_gain",
     "exponential_moving_average",
     "frequency_response",
+    "grokfast_adam",
+    "grokfast_adamw",
     "grokfast_ema",
     "grokfast_ma",
     "half_life",
