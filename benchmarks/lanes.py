@@ -23,7 +23,7 @@ def main(rounds: int, precision: str = "float32", most: int = 256) -> None:
         try:
             times = timing.in_turn({"lanes": steps(config, lanes)}, rounds)["lanes"]
         except jax.errors.JaxRuntimeError as error:
-            rows.append([lanes, str(error).splitlines()[0][:60], "", "", ""])
+            rows.append([lanes, str(error).splitlines()[0][:60], "", ""])
             break
         per_second = lanes * STEPS / statistics.median(times)
         rows.append([lanes, *timing.milliseconds(times, STEPS), f"{per_second:.0f}"])

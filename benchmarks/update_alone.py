@@ -120,7 +120,7 @@ def _updates(
     steps: int,
 ) -> tuple[Callable[[], None], int]:
     """A function that does ``steps`` updates, and its bytes of temporary memory."""
-    # Matrices: the compiler does not vectorise a vector of odd length (6 × slower).
+    # Matrices: vectors of odd length were 6 times slower (RESULTS.md).
     shape = (round(parameters / leaves / 64), 64)
     shape = (lanes, *shape) if lanes else shape
     gradient = [jnp.full(shape, 1e-3) for _ in range(leaves)]

@@ -50,22 +50,25 @@ def state_bytes(config: Config) -> dict[str, int]:
 def expected_memory(config: Config) -> int:
     """Bytes that training needs, by the compiler's account: data, state, temporaries.
 
-    Compiles the program of one chunk.
+    Compiles the programs of a chunk and of an evaluation: the larger one counts.
     """
-    compiled = run_chunk.lower(
-        config.static(),
-        config.training.eval_every,
-        config.traced(),
-        config.task.load(),
-        _abstract_state(config),
-    ).compile()
-    analysis = compiled.memory_analysis()
-    return (
-        analysis.argument_size_in_bytes
-        + analysis.temp_size_in_bytes
-        + analysis.output_size_in_bytes
-        - analysis.alias_size_in_bytes
+    static, hyper, data = config.static(), config.traced(), config.task.load()
+    state = _abstract_state(config)
+    programs = (
+        run_chunk.lower(static, config.training.eval_every, hyper, data, state),
+        evaluate.lower(static, hyper, data, state),
     )
+
+    def needed(program: Any) -> int:
+        analysis = program.compile().memory_analysis()
+        return (
+            analysis.argument_size_in_bytes
+            + analysis.temp_size_in_bytes
+            + analysis.output_size_in_bytes
+            - analysis.alias_size_in_bytes
+        )
+
+    return max(map(needed, programs))
 
 
 def check_memory(config: Config) -> None:

@@ -39,10 +39,10 @@ def skip_non_finite(
     The same as ``optax.apply_if_finite(inner, n)`` with an n that is never reached,
     but also under ``vmap`` its time and temporary memory do not depend on the window
     of a :func:`moving_average` inside. Use it there: ``apply_if_finite`` then selects
-    between two windows (10 times slower for 8 lanes and w = 32). Elsewhere prefer
-    ``apply_if_finite``: this guard costs as much as one or two further updates and
-    about four temporary copies of the parameters, twice what ``apply_if_finite`` does
-    (benchmarks/RESULTS.md).
+    between two windows (5 times this guard's time for 8 lanes, w = 32). Elsewhere,
+    prefer ``apply_if_finite``: this guard costs as much as one or two further updates
+    and about four temporary copies of the parameters, twice what ``apply_if_finite``
+    does (benchmarks/RESULTS.md).
 
     A skipped update does write to the window: to the one slot that the next update
     overwrites before it is ever read. All else is as if the update had not been, to

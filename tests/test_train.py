@@ -71,6 +71,22 @@ def test_one_compilation_serves_all_traced_hyperparameters():
     assert run_chunk._cache_size() == compiled
 
 
+def test_matmul_precision_reaches_the_products():
+    """A CPU ignores it, so look at the programs: one-hot copies stay exact."""
+    texts = {}
+    for precision in ("float32", "bfloat16"):
+        c = config(training=TrainingOptions(batch_size=16, matmul_precision=precision))
+        static, hyper, data = c.static(), c.traced(), c.task.load()
+        state = initialize(static, hyper)
+        texts[precision] = [
+            run_chunk.lower(static, 2, hyper, data, state).as_text(),
+            evaluate.lower(static, hyper, data, state).as_text(),
+        ]
+    for exact, fast in zip(*texts.values(), strict=True):
+        assert exact.count("HIGHEST") == 2 * exact.count("stablehlo.dot_general") > 0
+        assert 0 < fast.count("HIGHEST") < exact.count("HIGHEST") / 2
+
+
 def test_seeds_and_init_scale():
     _, _, _, state, metrics = start(config())
     _, _, _, again, _ = start(config())
