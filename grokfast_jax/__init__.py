@@ -9,9 +9,11 @@ signal and adds its low-passed copy to it, ``ĝ = g + λ·(h ∗ g)``:
 """
 
 from grokfast_jax._amplify import AmplifyState, amplify
+from grokfast_jax._closed_forms import ema_frequency_response, ma_frequency_response
 from grokfast_jax._grokfast import grokfast_ema, grokfast_ma
 from grokfast_jax._guard import SkipNonFiniteState, skip_non_finite
 from grokfast_jax._linear import LinearFilterState, linear_filter
+from grokfast_jax._linearity import Verdict, is_linear, is_time_invariant
 from grokfast_jax._lowpass import (
     ExponentialMovingAverageState,
     MovingAverageState,
@@ -19,12 +21,15 @@ from grokfast_jax._lowpass import (
     moving_average,
 )
 from grokfast_jax._optimizers import grokfast_adam, grokfast_adamw
+from grokfast_jax._paths import partition_by_path
 from grokfast_jax._response import (
     dc_gain,
     frequency_response,
     half_life,
     impulse_response,
 )
+from grokfast_jax._sharding import state_sharding
+from grokfast_jax._sum import SumOfState, sum_of
 
 __version__ = "0.1.0"
 
@@ -34,8 +39,11 @@ __all__ = [
     "LinearFilterState",
     "MovingAverageState",
     "SkipNonFiniteState",
+    "SumOfState",
+    "Verdict",
     "amplify",
     "dc_gain",
+    "ema_frequency_response",
     "exponential_moving_average",
     "frequency_response",
     "grokfast_adam",
@@ -44,7 +52,13 @@ __all__ = [
     "grokfast_ma",
     "half_life",
     "impulse_response",
+    "is_linear",
+    "is_time_invariant",
     "linear_filter",
+    "ma_frequency_response",
     "moving_average",
+    "partition_by_path",
     "skip_non_finite",
+    "state_sharding",
+    "sum_of",
 ]

@@ -31,9 +31,12 @@ def value_at(hyperparameter: Hyperparameter, count: jax.Array) -> Any:
 
 
 def check_hyperparameter(
-    name: str, value: Any, *, minimum: float = 0.0, below: float = math.inf
+    name: str, value: Any, *, minimum: float | None = 0.0, below: float = math.inf
 ) -> None:
-    """Check that a number lies in [minimum, below); arrays and schedules pass."""
+    """Check that a number lies in [minimum, below); arrays and schedules pass.
+
+    Without a minimum it may be any finite number.
+    """
     if callable(value):
         return
     _check_scalar(name, value)
@@ -43,7 +46,10 @@ def check_hyperparameter(
         raise TypeError(
             f"{name} must be a number, a scalar array or a schedule, got {value!r}."
         )
-    if not minimum <= value < below:
+    if minimum is None:
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value!r}.")
+    elif not minimum <= value < below:
         raise ValueError(f"{name} must be in [{minimum:g}, {below:g}), got {value!r}.")
 
 

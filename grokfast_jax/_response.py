@@ -20,8 +20,9 @@ def impulse_response(
       h(t) = \text{output at update } t, \qquad g = (\underbrace{0, …, 0}_{settle},
       1, 0, 0, …), \qquad t = 0 \text{ at the } 1
 
-    Measured in one compiled scan on a scalar parameter of value 0, so it serves any
-    linear transformation: those here, ``optax.trace``, ``optax.ema``, chains of them.
+    Measured in one compiled scan on a scalar parameter of value 0 in float64, so it
+    serves any linear transformation: those here, ``optax.trace``, ``optax.ema``,
+    chains of them. :func:`is_linear` and :func:`is_time_invariant` tell whether one is.
     The signs are the transformation's own: ``optax.sgd`` has a negative response.
 
     Args:
@@ -32,7 +33,8 @@ def impulse_response(
         the time-invariant one that it is later.
 
     Returns:
-      ``[n]``, float32, or float64 with ``jax_enable_x64``. Unit: output per gradient.
+      ``[n]``, float64, as exact as the transformation's own dtypes (an
+      ``accumulator_dtype``, say) let it be. Unit: output per gradient.
 
     Raises:
       ValueError: n < 1 or settle < 0.
@@ -50,10 +52,11 @@ def impulse_response(
     settle = n if settle is None else settle
     check_count("settle", settle, 0)
     tx = optax.with_extra_args_support(tx)
-    zero = jnp.zeros([])
 
     @jax.jit
     def run() -> jax.Array:
+        zero = jnp.zeros([])
+
         def step(
             state: optax.OptState, g: jax.Array
         ) -> tuple[optax.OptState, jax.Array]:
@@ -63,7 +66,8 @@ def impulse_response(
         gradients = jnp.zeros(settle + n).at[settle].set(1.0)
         return jax.lax.scan(step, tx.init(zero), gradients)[1][settle:]
 
-    return np.asarray(run())
+    with jax.enable_x64(True):
+        return np.asarray(run())
 
 
 def frequency_response(
@@ -74,7 +78,8 @@ def frequency_response(
     .. math:: H(\omega) = \sum_{t \ge 0} h(t)\, e^{-j\omega t}
 
     from the measured :func:`impulse_response`, after 16,384 updates to settle and as
-    long as it takes to die out.
+    long as it takes to die out. :func:`ema_frequency_response` and
+    :func:`ma_frequency_response` are the closed forms of the two averages.
 
     Args:
       tx: a linear transformation.
@@ -152,7 +157,7 @@ def _whole_response(tx: optax.GradientTransformation) -> np.ndarray:
     """The impulse response in float64, long enough that the second half is nothing."""
     n = _SHORTEST  # also the time to settle: windows up to this length are full
     while n <= _LONGEST:
-        response = impulse_response(tx, n).astype(np.float64)
+        response = impulse_response(tx, n)
         size = np.abs(response)
         if np.sum(size[n // 2 :]) <= _NEGLIGIBLE * np.sum(size):
             return response

@@ -7,6 +7,7 @@ import scipy.signal
 
 from grokfast_jax import (
     dc_gain,
+    ema_frequency_response,
     exponential_moving_average,
     frequency_response,
     grokfast_ema,
@@ -14,18 +15,11 @@ from grokfast_jax import (
     half_life,
     impulse_response,
     linear_filter,
+    ma_frequency_response,
     moving_average,
 )
 
 OMEGA = np.linspace(0, np.pi, 33)
-
-
-def ema_gain(alpha, omega):
-    return (1 - alpha) / (1 - alpha * np.exp(-1j * omega))
-
-
-def ma_gain(w, omega):
-    return np.exp(-1j * np.outer(omega, np.arange(w))).sum(axis=1) / w
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9, 0.98, 0.999])
@@ -33,9 +27,10 @@ def ma_gain(w, omega):
 def test_exponential_moving_average(alpha, init):
     tx = exponential_moving_average(alpha, init=init)
     expected = (1 - alpha) * alpha ** np.arange(200)
-    np.testing.assert_allclose(impulse_response(tx, 200), expected, atol=1e-6)
+    np.testing.assert_allclose(impulse_response(tx, 200), expected, atol=1e-14)
     gains = frequency_response(grokfast_ema(alpha, 2.0, init=init), OMEGA)
-    np.testing.assert_allclose(gains, 1 + 2 * ema_gain(alpha, OMEGA), atol=1e-5)
+    closed = 1 + 2 * ema_frequency_response(alpha, OMEGA)
+    np.testing.assert_allclose(gains, closed, rtol=1e-6)
     if alpha:
         assert half_life(tx) == pytest.approx(np.log(0.5) / np.log(alpha), abs=0.2)
 
@@ -44,11 +39,27 @@ def test_exponential_moving_average(alpha, init):
 def test_moving_average(w):
     expected = np.where(np.arange(2 * w) < w, 1 / w, 0)
     response = impulse_response(moving_average(w), 2 * w)
-    np.testing.assert_allclose(response, expected, atol=1e-6)
+    np.testing.assert_allclose(response, expected, atol=1e-14)
     # The warm-up is over when the impulse comes.
     gains = frequency_response(grokfast_ma(w, 5.0), OMEGA)
-    np.testing.assert_allclose(gains, 1 + 5 * ma_gain(w, OMEGA), atol=1e-5)
+    closed = 1 + 5 * ma_frequency_response(w, OMEGA)
+    np.testing.assert_allclose(gains, closed, rtol=1e-6)
+    sums = np.exp(-1j * np.outer(OMEGA, np.arange(w))).sum(axis=1) / w
+    np.testing.assert_allclose(closed, 1 + 5 * sums, rtol=1e-12)
     assert half_life(moving_average(w)) == pytest.approx(w / 2, abs=1e-3)
+
+
+def test_closed_forms_have_the_period_of_all_sampled_signals():
+    omega = np.array([[-3.0, 0.0, 1e-9], [0.2, np.pi, 3.1]])
+    for closed in (
+        lambda o: ema_frequency_response(0.9, o),
+        lambda o: ma_frequency_response(100, o),
+    ):
+        assert closed(omega).shape == omega.shape
+        for period in (2 * np.pi, -4 * np.pi):
+            np.testing.assert_allclose(
+                closed(omega + period), closed(omega), atol=1e-12
+            )
 
 
 def test_settling():
@@ -77,7 +88,7 @@ def test_any_filter_of_scipy():
     b, a = scipy.signal.butter(2, 0.1)
     _, expected = scipy.signal.freqz(b, a, OMEGA)
     gains = frequency_response(linear_filter(b, a), OMEGA)
-    np.testing.assert_allclose(gains, expected, atol=1e-5)
+    np.testing.assert_allclose(gains, expected, atol=1e-7)
     assert frequency_response(linear_filter(b, a), 0.3).shape == ()
 
 
