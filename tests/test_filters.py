@@ -353,20 +353,3 @@ def test_temporary_memory_of_the_update(w, lanes):
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
         )
         assert analysis.alias_size_in_bytes >= donated  # the window stays in place
-
-
-@pytest.mark.parametrize("tx", [grokfast_ema(), grokfast_ma(7)], ids=["ema", "ma"])
-def test_second_call_does_not_compile(tx):
-    params = {"w": jnp.ones((3, 2))}
-    traces = []
-
-    @jax.jit
-    def update(g, state):
-        traces.append(1)
-        return tx.update(g, state)
-
-    state = tx.init(params)
-    for _ in range(4):
-        _, state = update(params, state)
-    assert len(traces) == 1
-    assert update._cache_size() == 1
