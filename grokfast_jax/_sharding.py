@@ -31,7 +31,7 @@ def state_sharding(
 
     Raises:
       TypeError: a sharding that is no NamedSharding.
-      ValueError: param_shardings is no prefix of params, or has no leaf.
+      ValueError: param_shardings is no prefix of params, or params has no leaf.
 
     Example:
       >>> import jax
@@ -48,13 +48,13 @@ def state_sharding(
     """
     spread = jax.tree.broadcast(param_shardings, params)
     leaves = jax.tree.leaves(spread)
-    if not leaves:
-        raise ValueError("param_shardings must hold at least one sharding, got none.")
     for leaf in leaves:
         if not isinstance(leaf, NamedSharding):
             raise TypeError(
                 f"param_shardings must be of jax.sharding.NamedSharding, got {leaf!r}."
             )
+    if not leaves:
+        raise ValueError("params must hold at least one array, got none.")
     replicated = NamedSharding(leaves[0].mesh, PartitionSpec())
 
     def shard(state: Any, sharding: NamedSharding, param: Any) -> Any:

@@ -36,9 +36,9 @@ class Row:
       static: its other arguments.
       linear: whether its outputs are linear in the gradients.
       time_invariant: whether they depend on the past alone, not on the clock.
-      memory: updates after which an old gradient does not count, None for never.
       complex: whether it takes complex parameters.
       filters: whether leaves that are not floating-point pass unchanged.
+      any_names: whether it takes trees without a parameter named "w".
     """
 
     factory: Callable[..., Any]
@@ -48,6 +48,7 @@ class Row:
     time_invariant: bool = False
     complex: bool = True
     filters: bool = True
+    any_names: bool = True
 
     def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
         """The transformation, with some options changed."""
@@ -122,7 +123,7 @@ ROWS = {
         grokfast_ma, LAMB, {**WINDOW, "filter_type": "sum", "normalize": True}
     ),
     "grokfast_ma, at once": Row(grokfast_ma, LAMB, {**WINDOW, "warmup": False}),
-    "partition_by_path": Row(_partitioned, {**ALPHA, **LAMB}),
+    "partition_by_path": Row(_partitioned, {**ALPHA, **LAMB}, any_names=False),
     "partition_by_path, all": Row(_partitioned_any, {**ALPHA, **LAMB}),
     "skip_non_finite": Row(_guarded, LAMB),
     "grokfast_adam": Row(

@@ -1,0 +1,165 @@
+"""Checks on eight devices; ``test_sharding.py`` runs them in a process of their own."""
+
+import importlib.util
+import re
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from absl.testing import parameterized
+from flax import nnx
+
+from grokfast_jax import grokfast_ma, moving_average, skip_non_finite, state_sharding
+from tests.table import ROWS
+
+COLLECTIVE = re.compile(
+    r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[-a-z]*\("
+)
+SHAPES = {"w": (16, 6), "v": (3, 8, 2), "b": ()}
+SPECS = {"w": jax.P("x"), "v": jax.P(None, "y", None), "b": jax.P()}
+every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+kinds = pytest.mark.parametrize("kind", ["auto", "explicit"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def devices():
+    assert len(jax.devices()) == 8
+
+
+def mesh_of(kind):
+    axis_type = getattr(jax.sharding.AxisType, kind.title())
+    return jax.make_mesh((4, 2), ("x", "y"), axis_types=(axis_type,) * 2)
+
+
+def values(seed):
+    rng = np.random.default_rng(seed)
+    return {k: rng.normal(size=s).astype(np.float32) for k, s in SHAPES.items()}
+
+
+@every
+@kinds
+def test_sharded_like_unsharded_and_without_collectives(row, kind):
+    mesh, tx = mesh_of(kind), row.make()
+    shardings = {k: jax.sharding.NamedSharding(mesh, s) for k, s in SPECS.items()}
+    params = jax.device_put(values(0), shardings)
+    wanted = state_sharding(tx, params, shardings)
+    expected = run(tx, [values(seed) for seed in range(8)])
+    with jax.set_mesh(mesh):
+        state = jax.jit(tx.init, out_shardings=wanted)(params)
+        update = jax.jit(tx.update)
+        check_shardings(state, wanted)
+        for seed in range(1, 8):
+            g = jax.device_put(values(seed), shardings)
+            out, state = update(g, state, params)
+        check_shardings((out, state), (shardings, wanted))
+        if row.factory.__name__ != "_guarded":  # which exchanges its verdict
+            text = update.lower(g, state, params).compile().as_text()
+            assert not COLLECTIVE.search(text)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        (out, state),
+        expected,
+    )
+
+
+def run(tx, trees):
+    """Last output and state on one device; the first tree is the parameters."""
+    params, *gs = trees
+    state = tx.init(params)
+    for g in gs:
+        out, state = jax.jit(tx.update)(g, state, params)
+    return out, state
+
+
+def test_the_guard_exchanges_its_verdict_alone():
+    mesh = mesh_of("auto")
+    tx = skip_non_finite(grokfast_ma(50))
+    sharding = jax.sharding.NamedSharding(mesh, jax.P(("x", "y")))
+    params = jax.device_put(np.ones((8, 1000), np.float32), sharding)
+    shardings = state_sharding(tx, params, sharding)
+    state = jax.jit(tx.init, out_shardings=shardings)(params)
+    lines = jax.jit(tx.update).lower(params, state).compile().as_text().splitlines()
+    found = [line for line in lines if COLLECTIVE.search(line)]
+    assert found
+    assert all("f32[" not in line for line in found), found
+
+
+def check_shardings(tree, wanted):
+    def check(leaf, sharding):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim), (
+            leaf.shape,
+            leaf.sharding,
+            sharding,
+        )
+
+    jax.tree.map(check, tree, wanted)
+
+
+def test_map_params_alone_shards_the_window():
+    """The trap that ``state_sharding`` is there for."""
+    tx, params = moving_average(7), jnp.zeros((16, 6))
+    sharding = jax.sharding.NamedSharding(mesh_of("auto"), jax.P("x"))
+    state = jax.eval_shape(tx.init, params)
+    naive = optax.tree.map_params(tx, lambda _, s: s, state, sharding)
+    assert naive.ring.spec == jax.P("x")  # eight slots of the window on four devices
+    assert state_sharding(tx, params, sharding).ring.spec == jax.P(None, "x")
+
+
+def test_optimizer_of_flax():
+    mesh, w = mesh_of("auto"), 5
+    model = nnx.Linear(16, 8, rngs=nnx.Rngs(0))
+    specs = {"kernel": jax.P("x", "y"), "bias": jax.P("y")}
+    shardings = {k: jax.sharding.NamedSharding(mesh, s) for k, s in specs.items()}
+    pure = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    nnx.update(model, jax.device_put(pure, shardings))
+
+    tx = optax.chain(grokfast_ma(w), optax.adam(1e-3))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    params = nnx.as_pure(nnx.state(model, nnx.Param))
+    wanted = state_sharding(tx, params, jax.tree.map(lambda p: p.sharding, params))
+    sharded = jax.device_put(nnx.as_pure(optimizer.opt_state), wanted)
+    nnx.update(optimizer.opt_state, nnx.state(sharded))
+
+    @nnx.jit
+    def step(model, optimizer, x):
+        gradient = nnx.grad(lambda m: jnp.mean(m(x) ** 2))(model)
+        optimizer.update(model, gradient)
+
+    for _ in range(2 * w):
+        step(model, optimizer, jnp.ones((4, 16)))
+    ring = jax.tree.leaves(optimizer.opt_state[0].low_pass.ring)
+    assert [leaf.shape for leaf in ring] == [(w + 1, 8), (w + 1, 16, 8)]
+    for leaf, spec in zip(ring, (jax.P(None, "y"), jax.P(None, "x", "y")), strict=True):
+        expected = jax.sharding.NamedSharding(mesh, spec)
+        assert leaf.sharding.is_equivalent_to(expected, leaf.ndim)
+
+
+def optax_suite():
+    """Optax's own tests of sharding, a fresh import with our optimizers."""
+    spec = importlib.util.find_spec("optax._src.sharding_test")
+    if spec is None:
+        pytest.skip("this Optax comes without its tests", allow_module_level=True)
+    named = parameterized.named_parameters
+
+    rows = [(name, row.make()) for name, row in ROWS.items() if row.any_names]
+
+    def ours(*cases):
+        is_of_optimizers = not isinstance(cases[0], tuple)  # the items of a dict
+        return named(*(rows if is_of_optimizers else cases))
+
+    suite = importlib.util.module_from_spec(spec)
+    with mock.patch.object(parameterized, "named_parameters", ours):
+        spec.loader.exec_module(suite)
+    return suite
+
+
+class TestSharding(optax_suite().ShardingTest):
+    """All of Optax's tests of sharding."""
+
+    def setUp(self):
+        super().setUp()
+        # They skip themselves by comparing versions as strings: "0.10" < "0.7.2".
+        self.enterContext(mock.patch.object(jax, "__version__", "9"))
