@@ -10,12 +10,14 @@ WORKERS ?= 2
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 
-.PHONY: help grok test test-all lint bench docs lowest clean
+.PHONY: help grok test test-all coverage mutation lint bench docs lowest clean
 
 help:
 	@echo "make grok      set up, then the main job: x·y mod 97 with and without Grokfast"
 	@echo "make test      set up, then all tests but the slow ones"
 	@echo "make test-all  set up, then all tests"
+	@echo "make coverage  set up, then the library's tests: all its lines and branches"
+	@echo "make mutation  set up, then change each operator of the library: tests must fail"
 	@echo "make lint      set up, then ruff and mypy"
 	@echo "make bench     set up, then time everything; writes benchmarks/RESULTS.md"
 	@echo "make docs      run the sessions of docs/cli.md and write it anew"
@@ -29,6 +31,15 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS)
+
+coverage: $(VENV)/installed
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow" --cov=grokfast_jax --cov-branch \
+	    --cov-report=term-missing --cov-fail-under=100 grokfast_jax \
+	    $(addprefix tests/test_,$(addsuffix .py,filters arguments guard linear response \
+	    linearity special_cases paths optimizers sharding optax_contract))
+
+mutation: $(VENV)/installed
+	WORKERS=$(WORKERS) $(RUN) -m tests.mutation
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

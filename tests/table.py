@@ -36,7 +36,6 @@ class Row:
       static: its other arguments.
       linear: whether its outputs are linear in the gradients.
       time_invariant: whether they depend on the past alone, not on the clock.
-      complex: whether it takes complex parameters.
       filters: whether leaves that are not floating-point pass unchanged.
       any_names: whether it takes trees without a parameter named "w".
     """
@@ -46,7 +45,6 @@ class Row:
     static: dict[str, Any] = dataclasses.field(default_factory=dict)
     linear: bool = True
     time_invariant: bool = False
-    complex: bool = True
     filters: bool = True
     any_names: bool = True
 
@@ -95,7 +93,6 @@ ROWS = {
         {},
         {**WINDOW, "accumulator_dtype": jnp.float32},
         time_invariant=True,
-        complex=False,
     ),
     "linear_filter": Row(
         linear_filter,

@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 BLOCKS = re.findall(
     r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S
 )
-TITLES = ["optax", "nnx", "linen", "inject_hyperparams"]
+TITLES = ["optax", "nnx", "linen", "inject_hyperparams", "filters"]
 
 
 def test_all_blocks_are_named():

@@ -1,0 +1,166 @@
+"""Mutation check: change one operator of the library at a time; some test must fail.
+
+``make mutation`` changes every arithmetic, comparison and logical operator of
+``grokfast_jax`` once and runs the fast tests of that file against it. It fails when
+less than 90 % of the changes are noticed, or one that is not noticed has no
+explanation in :data:`EXPLAINED`.
+
+The process forks before JAX has started its threads, so that a mutant does not pay for
+the imports. (Mutmut forks after the first tests, which JAX does not survive, and
+Cosmic Ray starts an interpreter and all tests for every change.)
+"""
+
+import ast
+import contextlib
+import dataclasses
+import importlib.machinery
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# What the tests import, before the fork; but not the library itself.
+import flax.nnx  # noqa: F401
+import jax  # noqa: F401
+import optax  # noqa: F401
+import pytest
+import scipy.signal  # noqa: F401
+
+LIBRARY = Path(__file__).parents[1] / "grokfast_jax"
+SECONDS = 180  # a mutant that takes longer does not end: noticed
+WORKERS = int(os.environ.get("WORKERS", "2"))
+WANTED = 0.9
+
+TESTS = {
+    "_amplify.py": ["filters"],
+    "_checks.py": ["arguments", "linear", "special_cases", "response"],
+    "_closed_forms.py": ["response"],
+    "_grokfast.py": ["filters", "arguments"],
+    "_guard.py": ["guard"],
+    "_linear.py": ["linear"],
+    "_linearity.py": ["linearity"],
+    "_lowpass.py": ["filters", "arguments"],
+    "_optimizers.py": ["optimizers"],
+    "_paths.py": ["paths"],
+    "_response.py": ["response"],
+    "_sharding.py": ["sharding"],
+    "_sum.py": ["special_cases"],
+    "_trees.py": ["filters", "linear", "optax_contract"],
+}
+
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.FloorDiv: ast.Mod,
+    ast.LShift: ast.RShift,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.USub: ast.UAdd,
+}
+
+EXPLAINED: dict[str, str] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """One changed operator: the file, and which of its operators."""
+
+    file: str
+    index: int
+    description: str
+
+
+class _Change(ast.NodeTransformer):
+    """Counts the operators of a module and replaces one of them."""
+
+    def __init__(self, index: int | None):
+        self.index, self.seen = index, []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        for field in ("op", "ops"):
+            if isinstance(value := getattr(node, field, None), list):
+                setattr(node, field, [self._changed(node, op) for op in value])
+            elif value is not None:
+                setattr(node, field, self._changed(node, value))
+        return self.generic_visit(node)
+
+    def _changed(self, node: ast.AST, op: ast.AST) -> ast.AST:
+        if type(op) not in OPERATORS:
+            return op
+        new = OPERATORS[type(op)]
+        self.seen.append(f"{ast.unparse(node)}  [{type(op).__name__} → {new.__name__}]")
+        return new() if len(self.seen) - 1 == self.index else op
+
+
+def mutants() -> Iterator[Mutant]:
+    """All single changes of the library."""
+    for path in sorted(LIBRARY.glob("_*.py")):
+        count = _Change(None)
+        count.visit(ast.parse(path.read_text()))
+        for index, description in enumerate(count.seen):
+            yield Mutant(path.name, index, f"{path.name}: {description}")
+
+
+def start(mutant: Mutant) -> int:
+    """Run the tests of a changed file in a fork; its process identifier."""
+    if pid := os.fork():
+        return pid
+    signal.alarm(SECONDS)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    changed = LIBRARY / mutant.file
+    tree = _Change(mutant.index).visit(ast.parse(changed.read_text()))
+    code = compile(ast.fix_missing_locations(tree), str(changed), "exec")
+    get_code = importlib.machinery.SourceFileLoader.get_code
+
+    def get_changed_code(loader, name):
+        return code if Path(loader.path) == changed else get_code(loader, name)
+
+    importlib.machinery.SourceFileLoader.get_code = get_changed_code
+    files = [f"tests/test_{name}.py" for name in TESTS[mutant.file]]
+    # Plain: rewriting assertions, pytest would read the unchanged file itself.
+    arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    arguments.append("--assert=plain")
+    os._exit(int(pytest.main([*arguments, str(changed), *files])))
+
+
+def main() -> int:
+    """Run all mutants, or those whose description has a word given."""
+    words = sys.argv[1:]
+    waiting = [m for m in mutants() if all(w in m.description for w in words)]
+    total, running, survivors = len(waiting), {}, []
+    while waiting or running:
+        while waiting and len(running) < WORKERS:
+            mutant = waiting.pop(0)
+            running[start(mutant)] = mutant
+        pid, status = os.wait()
+        mutant = running.pop(pid)
+        if status == 0:
+            survivors.append(mutant.description)
+            print("not noticed:", mutant.description, flush=True)
+    score = 1 - len(survivors) / total
+    print(f"{total} changes, {score:.1%} noticed, {len(survivors)} not:")
+    unexplained = [s for s in survivors if s not in EXPLAINED]
+    for survivor in survivors:
+        print(f"  {survivor}\n    {EXPLAINED.get(survivor, 'NOT EXPLAINED')}")
+    return int(score < WANTED or bool(unexplained))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
