@@ -207,8 +207,7 @@ def _warn_of_moved_poles(
         poles, rounded = _poles(a), _poles(a.astype(dtype).astype(np.float64))
         for pole in poles:
             moved = np.abs(rounded - pole).min()
-            if moved > 0:
-                worst = max(worst, float(moved / max(abs(1 - abs(pole)), 1e-300)))
+            worst = max(worst, float(moved / max(abs(1 - abs(pole)), 1e-300)))
     if worst > 0.01:
         warnings.warn(
             f"rounding the coefficients to {dtype} moves a pole by {worst:.1%} of its "

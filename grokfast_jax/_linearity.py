@@ -43,9 +43,9 @@ def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
 
     .. math:: T(x + y) = T(x) + T(y)
 
-    for random sequences x and y of the sizes 10⁻³, 1 and 10³, and for y = 999 x. The
-    parameter keeps the value 1, so that weight decay, whose output is not 0 for
-    gradients of 0, is not linear in the gradient.
+    for random sequences x and y of the sizes 10⁻³, 1, 10³ and 10⁶. The parameter keeps
+    the value 1, so that weight decay, whose output is not 0 for gradients of 0, is not
+    linear in the gradient.
 
     Args:
       tx: any gradient transformation.
@@ -70,7 +70,7 @@ def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
     """
     check_count("n", n, 1)
     x, y = np.random.default_rng(0).normal(size=(2, n, *_SHAPE))
-    pairs = [(s * x, s * y) for s in (1e-3, 1.0, 1e3)] + [(x, 999 * x)]
+    pairs = [(s * x, s * y) for s in (1e-3, 1.0, 1e3, 1e6)]
     run = _runner(tx)
 
     @np.errstate(invalid="ignore")  # ∞ − ∞ is a deviation like any other

@@ -61,7 +61,7 @@ def state_sharding(
         if isinstance(state, optax.MaskedNode):
             return state
         extra = len(state.shape) - len(param.shape)
-        if extra < 0 or state.shape[extra:] != param.shape:
+        if state.shape[extra:] != param.shape:  # so is every state of fewer axes
             return replicated
         spec = PartitionSpec(*(None,) * extra, *sharding.spec)
         return NamedSharding(sharding.mesh, spec, memory_kind=sharding.memory_kind)

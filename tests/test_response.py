@@ -84,6 +84,25 @@ def test_dc_gain(tx, gain):
     assert dc_gain(tx) == pytest.approx(gain, rel=1e-5)
 
 
+def test_slow_filters_are_measured_to_their_end():
+    slow = exponential_moving_average(1 - 3e-4)
+    assert dc_gain(slow) == pytest.approx(1, rel=2e-6)
+    small = optax.chain(slow, optax.scale(1e-5))
+    assert dc_gain(small) == pytest.approx(1e-5, rel=2e-6)
+
+
+@pytest.mark.parametrize("gain", [1.0, 20.0, -0.1])
+def test_half_life_does_not_depend_on_the_gain(gain):
+    decay = np.log(0.5) / np.log(0.9)
+    tx = optax.chain(exponential_moving_average(0.9), optax.scale(gain))
+    assert half_life(tx) == pytest.approx(decay, abs=0.2)
+    assert half_life(tx) == pytest.approx(half_life(exponential_moving_average(0.9)))
+
+
+def test_half_life_is_the_first_time():
+    assert half_life(linear_filter([0.5, 0.0, 0.5])) == 1
+
+
 def test_any_filter_of_scipy():
     b, a = scipy.signal.butter(2, 0.1)
     _, expected = scipy.signal.freqz(b, a, OMEGA)
@@ -97,8 +116,14 @@ def test_what_does_not_die_out_or_has_no_gain():
     for measure in (dc_gain, half_life, lambda tx: frequency_response(tx, 0.0)):
         with pytest.raises(ValueError, match="not died out after 131072 updates"):
             measure(running_sum)
-    with pytest.raises(ValueError, match="DC gain of 0"):
-        half_life(linear_filter([1, -1]))
+    for nothing in (
+        linear_filter([1, -1]),
+        linear_filter([1e6, 0.1 - 1e6]),
+        optax.set_to_zero(),
+    ):
+        with pytest.raises(ValueError, match="DC gain of 0"):
+            half_life(nothing)
+    assert dc_gain(optax.set_to_zero()) == 0
 
 
 @pytest.mark.parametrize(

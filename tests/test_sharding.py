@@ -47,6 +47,9 @@ def test_state_of_another_shape_is_replicated():
     tx = optax.scale_by_factored_rms(min_dim_size_to_factor=2)
     shardings = state_sharding(tx, jnp.ones((4, 6)), ROWS_OF_X)
     assert shardings.v_row.spec == shardings.v_col.spec == jax.P()
+    shardings = state_sharding(tx, jnp.ones(4), ROWS_OF_X)
+    assert shardings.v.spec == jax.P("x")
+    assert shardings.v_row.spec == jax.P()  # one number, on as many axes
 
 
 def test_injected_and_masked():
