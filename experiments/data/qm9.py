@@ -12,9 +12,9 @@ them: their sizes are not published.
 
 import io
 import re
-import zipfile
 import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import filelock
 import numpy as np
@@ -151,12 +151,17 @@ def _convert(paths: list[Path], molecules: int) -> dict[str, np.ndarray]:
     return _read(target, molecules)
 
 
+# What a damaged .npz raises; RuntimeError: it looks encrypted, or of a later format.
+_DAMAGES = (ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error)
+
+
 def _read(path: Path, molecules: int) -> dict[str, np.ndarray]:
+    contents = io.BytesIO(path.read_bytes())
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(contents, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ARRAYS}
         _check_arrays(arrays, molecules)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         raise DataError(
             f"{path} is damaged, or not {molecules:,} prepared molecules of QM9: "
             f"{error}.\nDelete it: it is made anew from the raw files, if they are "
