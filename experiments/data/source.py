@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import shlex
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,10 +180,10 @@ def _commands(files: Sequence[DataFile], target: Path) -> list[str]:
 def _download(dataset: str, files: Sequence[DataFile], target: Path) -> None:
     """Fetch files into ``target`` with TensorFlow Datasets' download manager.
 
-    Its own directory is ``downloads`` beside ``target``: with ``--data-dir`` the data
-    directory of TensorFlow Datasets, what that has fetched before, or the user has put
-    into ``downloads/manual``, is not fetched again. Tests fetch from there and from a
-    server on this machine; the published addresses are not tried by any test.
+    It knows MNIST by checksums of its own; all files are checked here as well. What
+    the user has put into its manual directory, ``downloads/manual`` beside ``target``,
+    under the names that it knows is taken from there. Tests fetch from there and from
+    a server on this machine; the published addresses are not tried by any test.
     """
     try:
         import tensorflow_datasets as tfds
@@ -191,25 +192,18 @@ def _download(dataset: str, files: Sequence[DataFile], target: Path) -> None:
             f"to download {dataset}, install TensorFlow Datasets: "
             "pip install 'grokfast-jax[tfds]' (TensorFlow itself is not needed)."
         ) from None
-    downloads = target.parent / "downloads"
-    try:
+    manual = target.parent / "downloads" / "manual"
+    # A directory of its own each time: TFDS would take a wrong file from its last one.
+    with tempfile.TemporaryDirectory(dir=target, prefix=".download-") as temporary:
         manager = tfds.download.DownloadManager(
-            download_dir=downloads,
-            manual_dir=downloads / "manual",
-            dataset_name=dataset,
+            download_dir=temporary, manual_dir=manual, dataset_name=dataset
         )
-        fetched = manager.download({file.name: file.url for file in files})
-    except Exception as error:  # those of TFDS and requests have no common base
-        raise _failed(dataset, files, target, str(error)) from error
-    for file in files:
-        path = Path(fetched[file.name])
-        try:
-            contents = _published_contents(file, path)
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            path.unlink(missing_ok=True)  # else it would be taken again next time
-            problem = f"{file.url} gave something else ({error})"
-            raise _failed(dataset, files, target, problem) from None
-        write_whole(target / file.name, contents)
+        for file in files:
+            try:
+                contents = _published_contents(file, Path(manager.download(file.url)))
+            except Exception as error:  # TFDS, requests and zipfile: no common base
+                raise _failed(dataset, file, target, error) from error
+            write_whole(target / file.name, contents)
 
 
 def _published_contents(file: DataFile, path: Path) -> bytes:
@@ -220,21 +214,18 @@ def _published_contents(file: DataFile, path: Path) -> bytes:
         contents = path.read_bytes()
     digest = hashlib.sha256(contents).hexdigest()
     if digest != file.sha256:
-        raise ValueError(f"{len(contents):,} bytes, sha256 {digest}")
+        raise ValueError(f"it gave {len(contents):,} bytes, sha256 {digest}")
     return contents
 
 
-def _failed(
-    dataset: str, files: Sequence[DataFile], target: Path, problem: str
-) -> DataError:
+def _failed(dataset: str, file: DataFile, target: Path, error: Exception) -> DataError:
     return DataError(
         "\n".join(
             [
-                f"{dataset} could not be downloaded: {problem}",
-                "Wanted:",
-                *(f"  {file}" for file in files),
+                f"{dataset}: {file.url} could not be downloaded: {error}",
+                f"  wanted {file}",
                 "Try again later, or with",
-                *_commands(files, target),
+                *_commands([file], target),
             ]
         )
     )
