@@ -20,6 +20,7 @@ import jax
 
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.data.source import DataError
 from experiments.grok import grok as run_grok
 from experiments.options import (
     GroupedCommand,
@@ -309,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
         message = " ".join(error.format_message().split())
         click.echo(f"error: {message}", err=True)
         return 2
-    except RecordError as error:
+    except (DataError, RecordError) as error:
         click.echo(f"error: {error}", err=True)
         return 2
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:

@@ -21,6 +21,7 @@ import filelock
 import numpy as np
 
 from experiments.config import Config
+from experiments.whole_file import write_whole
 
 FIRST_COLUMNS = (
     "step",
@@ -144,7 +145,7 @@ class RunDirectory:
             header, *lines = _whole_lines(file) or [""]
             kept = [line for line in lines if int(line.split(",")[0]) <= step]
             if kept:
-                _write(file, "".join([header, *kept]).encode())
+                write_whole(file, "".join([header, *kept]).encode())
             else:
                 file.unlink(missing_ok=True)
 
@@ -159,7 +160,7 @@ class RunDirectory:
 
     def write_curves(self, picture: bytes) -> None:
         """Write ``curves.png``."""
-        _write(self.curves_file, picture)
+        write_whole(self.curves_file, picture)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
@@ -239,7 +240,7 @@ def _write_json(path: Path, value: Any) -> None:
     text = json.dumps(
         _finite_or_none(value), indent=2, ensure_ascii=False, allow_nan=False
     )
-    _write(path, f"{text}\n".encode())
+    write_whole(path, f"{text}\n".encode())
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -249,19 +250,3 @@ def _finite_or_none(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write(path: Path, contents: bytes) -> None:
-    """Replace a file whole, by a temporary name and a rename; on disk on return."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":  # elsewhere a directory cannot be opened
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -1,6 +1,8 @@
 """Strict modes for all tests, and where the real data are."""
 
+import http.server
 import os
+import threading
 from pathlib import Path
 
 # Before jax is imported, so that the processes which tests start share it too.
@@ -29,6 +31,50 @@ def parity_record():
         return path
 
     return find
+
+
+@pytest.fixture
+def real_data():
+    """Path of a real data set, by the name of its folder."""
+
+    def find(name: str) -> Path:
+        path = SHARED / "data" / name
+        if not path.is_dir():
+            pytest.skip(f"real data not there: {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def user_cache(tmp_path, monkeypatch):
+    """An empty user's cache, and no data directory in the environment."""
+    monkeypatch.delenv("GROKFAST_DATA", raising=False)
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *a, **k: cache)
+    return cache
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine: its address, and a dict of what it gives, by name."""
+    pages: dict[str, bytes] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            contents = pages.get(self.path[1:])
+            self.send_response(404 if contents is None else 200)
+            self.end_headers()
+            self.wfile.write(contents or b"not found")
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{running.server_port}/", pages
+        running.shutdown()
 
 
 @pytest.fixture
