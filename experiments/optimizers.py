@@ -1,7 +1,8 @@
 """Configuration and traced hyper-parameters → gradient transformation.
 
 Order: clip (before) → projections → filter → clip (after) → coupled L2 → optimizer →
-decoupled decay → learning rate. Weight decay always follows the filter and is never filtered.
+decoupled decay → learning rate. Weight decay always follows the filter and is never
+filtered.
 """
 
 import dataclasses

@@ -3,9 +3,9 @@
 ``config.json`` the settings; ``metrics.csv`` a row per evaluation; ``timing.csv`` the
 seconds, cumulative over resumes; ``summary.json`` milestones, time, memory, versions;
 ``curves.png`` a picture; ``checkpoints/`` the state; ``projections.f32``, if asked for,
-the gradient's projections: K float32, little-endian, for every step in turn. Every file is replaced whole, by a
-temporary name and a rename, or grows by rows that are on the disk before the
-checkpoint that they belong to.
+the gradient's projections: K float32, little-endian, for every step in turn. Every
+file is replaced whole, by a temporary name and a rename, or grows by rows that are on
+the disk before the checkpoint that they belong to.
 """
 
 import contextlib
@@ -163,7 +163,7 @@ class RunDirectory:
             header, *lines = _whole_lines(file) or [""]
             kept = [line for line in lines if int(line.split(",")[0]) <= last]
             if kept:
-                _write(file, "".join([header, *kept]).encode())
+                write_whole(file, "".join([header, *kept]).encode())
             else:
                 file.unlink(missing_ok=True)
 
@@ -210,7 +210,7 @@ class RunDirectory:
 
     def write_curves(self, picture: bytes) -> None:
         """Write ``curves.png``."""
-        _write(self.curves_file, picture)
+        write_whole(self.curves_file, picture)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
@@ -295,7 +295,7 @@ def _write_json(path: Path, value: Any) -> None:
     text = json.dumps(
         _finite_or_none(value), indent=2, ensure_ascii=False, allow_nan=False
     )
-    _write(path, f"{text}\n".encode())
+    write_whole(path, f"{text}\n".encode())
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -307,7 +307,7 @@ def _finite_or_none(value: Any) -> Any:
     return value
 
 
-def _write(path: Path, contents: bytes) -> None:
+def write_whole(path: Path, contents: bytes) -> None:
     """Replace a file whole, by a temporary name and a rename; on disk on return."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
