@@ -88,8 +88,8 @@ def steps(config: Config, lanes: int = 0) -> Callable[[], None]:
     box = [jax.jit(start)(hyper)]
 
     def run() -> None:
-        box[0], losses = advance(hyper, box[0])
-        jax.block_until_ready(losses)
+        box[0], log = advance(hyper, box[0])
+        jax.block_until_ready(log)
 
     return run
 

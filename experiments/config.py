@@ -197,6 +197,13 @@ class TrainingOptions(Options):
         "Precision of matrix products on devices that have faster ones.",
         choices=("float32", "tensorfloat32", "bfloat16"),
     )
+    gradient_projections: int = option(
+        0,
+        "Record the gradient of every step, before the filter, along so many random "
+        "directions; see the verb spectrum.",
+        minimum=0,
+        maximum=256,
+    )
     eval_every: int = option(
         20, "Steps between evaluations on the full splits.", minimum=1, kind="host"
     )

@@ -1,16 +1,19 @@
 """Configuration and traced hyper-parameters → gradient transformation.
 
-Order: clip (before) → filter → clip (after) → coupled L2 → optimizer → decoupled decay
-→ learning rate. Weight decay always follows the filter and is never filtered.
+Order: clip (before) → projections → filter → clip (after) → coupled L2 → optimizer →
+decoupled decay → learning rate. Weight decay always follows the filter and is never
+filtered.
 """
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 import optax
 
-from experiments.config import Config
+from experiments.config import Config, FilterOptions
 from experiments.observe import observe
+from experiments.projections import project
 from grokfast_jax import grokfast_ema, grokfast_ma
 
 
@@ -22,10 +25,14 @@ def build_optimizer(
     clip = []
     if options.clip_norm is not None:
         clip = [optax.clip_by_global_norm(options.clip_norm)]
+    projections = []
+    if config.training.gradient_projections:
+        projections = [project(config.training.gradient_projections)]
     clip_first = options.clip_position == "before"
     parts = [
         *(clip if clip_first else []),
-        observe(_filter(config, hyper)),
+        *projections,
+        observe(build_filter(config.filter, hyper)),
         *([] if clip_first else clip),
     ]
     decay = optax.add_decayed_weights(hyper["weight_decay"])
@@ -47,8 +54,12 @@ def build_optimizer(
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))
 
 
-def _filter(config: Config, hyper: dict[str, Any]) -> optax.GradientTransformation:
-    options = config.filter
+def build_filter(
+    options: FilterOptions, hyper: dict[str, Any] | None = None
+) -> optax.GradientTransformation:
+    """The filter alone; ``hyper`` holds traced values, by default the options' own."""
+    if hyper is None:
+        hyper = dataclasses.asdict(options) | {"lamb": options.gain}
     common = {"start_step": hyper["start_step"], "normalize": options.normalize}
     if options.filter == "ema":
         return grokfast_ema(

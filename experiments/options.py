@@ -30,6 +30,27 @@ def run_dir_option(default: str) -> Callable[[Any], Any]:
     )
 
 
+def picture_option(default: str) -> Callable[[Any], Any]:
+    """Decorator: ``--output``, a picture of one of three formats."""
+
+    def check(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+        del ctx, param
+        if path.suffix not in (".png", ".pdf", ".svg"):
+            raise click.UsageError(
+                f"--output must end in .png, .pdf or .svg, got {path}."
+            )
+        return path
+
+    return click.option(
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=Path(default),
+        show_default=True,
+        callback=check,
+        help="The picture, .png, .pdf or .svg.",
+    )
+
+
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """`` Did you mean …?`` for an unknown name, or nothing if none is near."""
     nearest = difflib.get_close_matches(value, list(known), n=1)
@@ -123,7 +144,10 @@ def build_config(task: type, values: dict[str, Any]) -> Config:
 
 def idle_options(ctx: click.Context) -> list[str]:
     """Options given on the command line that the others leave without effect."""
-    chosen = {name: ctx.params.get(name) for name in ("filter", "optimizer")}
+    chosen = {}
+    for name in ("filter", "optimizer"):
+        value = ctx.params.get(name)
+        chosen[name] = value if isinstance(value, tuple) else (value,)
     needs = {
         "alpha": ("filter", ("ema",)),
         "filter_init": ("filter", ("ema",)),
@@ -141,9 +165,10 @@ def idle_options(ctx: click.Context) -> list[str]:
     }
     given = click.core.ParameterSource.COMMANDLINE
     return [
-        f"--{name.replace('_', '-')} has no effect with --{key} {chosen[key]}"
+        f"--{name.replace('_', '-')} has no effect with --{key} {','.join(chosen[key])}"
         for name, (key, values) in needs.items()
-        if ctx.get_parameter_source(name) == given and chosen[key] not in values
+        if ctx.get_parameter_source(name) == given
+        and not set(chosen[key]) & set(values)
     ] + (
         ["--clip-position has no effect without --clip-norm"]
         if ctx.get_parameter_source("clip_position") == given
@@ -154,7 +179,7 @@ def idle_options(ctx: click.Context) -> list[str]:
 
 def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:
     name = field.name.replace("_", "-")
-    kind = _type(field)
+    kind = option_type(field)
     decorator = click.option(
         f"--{name}/--no-{name}" if kind is bool else f"--{name}",
         field.name,
@@ -173,7 +198,8 @@ def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:
     return decorate
 
 
-def _type(field: dataclasses.Field) -> Any:
+def option_type(field: dataclasses.Field) -> Any:
+    """Click's type of a field's values, with their range."""
     meta, python_type = field.metadata, field.type
     if isinstance(python_type, types.UnionType):  # X | None
         python_type = typing.get_args(python_type)[0]

@@ -106,9 +106,9 @@ def replay(
     losses, accuracies = [], []
     for start in range(0, steps, epoch):
         length = min(epoch, steps - start)
-        state, chunk_losses = run_chunk(static, length, hyper, data, state)
+        state, log = run_chunk(static, length, hyper, data, state)
         metrics = evaluate(static, hyper, data, state)
-        losses.append(np.asarray(chunk_losses))
+        losses.append(np.asarray(log.loss))
         accuracies.append(float(metrics["validation_accuracy"]))
         on_evaluation({"step": start + length, **metrics})
     evaluations = steps // epoch

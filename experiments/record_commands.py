@@ -8,7 +8,7 @@ import click
 
 from experiments import console
 from experiments.milestones import milestones
-from experiments.options import did_you_mean, json_option
+from experiments.options import did_you_mean, json_option, picture_option
 from experiments.plots import plot_comparison
 from experiments.records import RecordError, RunDirectory, find_runs
 
@@ -76,19 +76,9 @@ def show(run: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("runs", type=_RUN, nargs=-1, required=True)
 @click.option("--by", help="Label the curves by this setting. [default: what differs]")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("curves.png"),
-    show_default=True,
-    help="The picture, .png, .pdf or .svg.",
-)
+@picture_option("curves.png")
 def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
     """Draw the curves of several RUNS in one picture, from their records alone."""
-    if output.suffix not in (".png", ".pdf", ".svg"):
-        raise click.UsageError(
-            f"--output must end in .png, .pdf or .svg, got {output}."
-        )
     records = [_open(path) for path in runs]
     configs = [record.config() for record in records]
     differing = _differing(configs)

@@ -2,9 +2,10 @@
 
 ``config.json`` the settings; ``metrics.csv`` a row per evaluation; ``timing.csv`` the
 seconds, cumulative over resumes; ``summary.json`` milestones, time, memory, versions;
-``curves.png`` a picture; ``checkpoints/`` the state. Every file is replaced whole, by a
-temporary name and a rename, or grows by rows that are on the disk before the
-checkpoint that they belong to.
+``curves.png`` a picture; ``checkpoints/`` the state; ``projections.f32``, if asked for,
+the gradient's projections: K float32, little-endian, for every step in turn. Every
+file is replaced whole, by a temporary name and a rename, or grows by rows that are on
+the disk before the checkpoint that they belong to.
 """
 
 import contextlib
@@ -51,6 +52,7 @@ class RunDirectory:
         self.metrics_file = self.path / "metrics.csv"
         self.timing_file = self.path / "timing.csv"
         self.summary_file = self.path / "summary.json"
+        self.projections_file = self.path / "projections.f32"
         self.curves_file = self.path / "curves.png"
         self.checkpoints = self.path / "checkpoints"
         self._lock_file = self.path / ".lock"
@@ -139,15 +141,64 @@ class RunDirectory:
             self.timing_file, ["step", "seconds"], [str(row["step"]), f"{seconds:.3f}"]
         )
 
-    def cut(self, step: int) -> None:
-        """Forget all rows after ``step``, and any row written in part."""
+    def append_projections(self, projections: np.ndarray) -> None:
+        """Add the projections of some steps, ``[steps, K]``; on disk on return."""
+        with self.projections_file.open("ab") as file:
+            file.write(projections.astype("<f4").tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cut(self, step: int, *, keep_row: bool = True) -> None:
+        """Forget all that came after ``step`` steps, and any row written in part.
+
+        Args:
+          step: number of steps.
+          keep_row: keep the row of ``step`` itself too.
+
+        Raises:
+          RecordError: the projections of the steps before are not there.
+        """
+        self._cut_projections(step)
+        last = step if keep_row else step - 1
         for file in (self.metrics_file, self.timing_file):
             header, *lines = _whole_lines(file) or [""]
-            kept = [line for line in lines if int(line.split(",")[0]) <= step]
+            kept = [line for line in lines if int(line.split(",")[0]) <= last]
             if kept:
                 write_whole(file, "".join([header, *kept]).encode())
             else:
                 file.unlink(missing_ok=True)
+
+    def _cut_projections(self, step: int) -> None:
+        wanted = step * self._projections_per_step() * 4
+        file = self.projections_file
+        size = file.stat().st_size if file.exists() else 0
+        if size < wanted:
+            raise RecordError(
+                f"{file} has {size} bytes, {wanted} were there at step {step}; "
+                "--force starts over."
+            )
+        if size > wanted:
+            with file.open("r+b") as opened:
+                opened.truncate(wanted)
+                os.fsync(opened.fileno())
+
+    def projections(self) -> np.ndarray:
+        """The recorded projections, ``[steps, K]`` float32; row t is of step t, from 0.
+
+        Raises:
+          RecordError: none were recorded.
+        """
+        count = self._projections_per_step()
+        if count == 0 or not self.projections_file.exists():
+            raise RecordError(
+                f"{self.path} has no gradient projections; train with "
+                "--gradient-projections 16, say."
+            )
+        numbers = np.fromfile(self.projections_file, "<f4")
+        return numbers[: len(numbers) // count * count].reshape(-1, count)
+
+    def _projections_per_step(self) -> int:
+        return self.config().get("gradient_projections", 0)  # older records: none
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The recorded metrics, a column each; empty before the first row."""
@@ -180,8 +231,13 @@ class RunDirectory:
         for directory in (self.checkpoints, *self.path.glob("damaged-checkpoint-*")):
             if directory.exists():
                 shutil.rmtree(directory)
-        files = self.metrics_file, self.timing_file, self.curves_file, self.config_file
-        for file in files:
+        for file in (
+            self.metrics_file,
+            self.timing_file,
+            self.projections_file,
+            self.curves_file,
+            self.config_file,
+        ):
             file.unlink(missing_ok=True)
 
 

@@ -26,7 +26,7 @@ from experiments.config import Config, TrainingOptions
 from experiments.plots import plot_curves
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.summary import Timer, summarize
-from experiments.train import evaluate, initialize, run_chunk
+from experiments.train import StepLog, evaluate, initialize, run_chunk
 
 COMPLETED = "completed"
 REACHED_TARGET = "reached target"
@@ -77,12 +77,15 @@ def check_memory(config: Config) -> None:
     Raises:
       RecordError: it does not.
     """
-    size, memory = state_bytes(config)["total"], provenance.memory_limit_bytes()
+    sizes, memory = state_bytes(config), provenance.memory_limit_bytes()
+    directions = config.training.gradient_projections * sizes["parameters"]
+    size = sizes["total"] + directions
     if memory is not None and size > memory:
         raise RecordError(
-            f"the state (parameters, filter, optimizer) needs {size / 2**30:.2f} GiB, "
-            f"the device has {memory / 2**30:.2f}; reduce window_size = "
-            f"{config.filter.window_size} or the model."
+            "the state (parameters, filter, optimizer, projections) needs "
+            f"{size / 2**30:.2f} GiB, the device has {memory / 2**30:.2f}; reduce "
+            f"window_size = {config.filter.window_size}, gradient_projections = "
+            f"{config.training.gradient_projections} or the model."
         )
 
 
@@ -135,19 +138,19 @@ def train(
         static, hyper = config.static(), config.traced()
         data = jax.device_put(config.task.load())
         checkpoints = Checkpoints(run.checkpoints)
-        pending: tuple[int, Any, Any] | None = None
+        pending: tuple[int, Any, StepLog | None] | None = None
         if (restored := checkpoints.restore(_abstract_state(config))) is not None:
             step, state = restored
             # A row off the grid ended a shorter run: more steps go on without it.
             is_extra = (
                 step % config.training.eval_every and step < config.training.steps
             )
-            run.cut(step - 1 if is_extra else step)
+            run.cut(step, keep_row=not is_extra)
         else:
-            run.cut(-1)
+            run.cut(0, keep_row=False)
             state = initialize(static, hyper)
             metrics = evaluate(static, hyper, data, state)
-            step, pending = 0, (0, metrics, [])
+            step, pending = 0, (0, metrics, None)
         timer = Timer(run.seconds())
         reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
 
@@ -162,21 +165,24 @@ def train(
             nonlocal pending, reached_at, diverged_at
             if pending is None:
                 return
-            (row_step, metrics, losses), pending = pending, None
+            (row_step, metrics, log), pending = pending, None
             row = {"step": row_step, **jax.device_get(metrics)}
+            losses, projections = jax.device_get(log or (np.empty(0), None))
+            if projections is not None:
+                run.append_projections(projections)
             run.append(row, timer.lap(row_step))
             on_evaluation(row)
-            diverged_at = _first_non_finite(row_step, row, np.asarray(losses))
+            diverged_at = _first_non_finite(row_step, row, losses)
             if reached_at is None and _is_reached(config.training, row):
                 reached_at = row_step
 
         saved = step, time.monotonic()
         while step < last_step() and diverged_at is None and not stop_requested():
             length = _boundary(config.training, step) - step
-            state, losses = run_chunk(static, length, hyper, data, state)
+            state, log = run_chunk(static, length, hyper, data, state)
             metrics = evaluate(static, hyper, data, state)
             record()
-            step, pending = step + length, (step + length, metrics, losses)
+            step, pending = step + length, (step + length, metrics, log)
             due = (
                 time.monotonic() - saved[1] >= checkpoint_seconds
                 if checkpoint_steps is None

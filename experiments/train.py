@@ -17,6 +17,7 @@ import optax
 from experiments.config import Config
 from experiments.observe import measures, weight_norms
 from experiments.optimizers import build_optimizer
+from experiments.projections import directions
 
 _EVALUATION_BATCH = 1024  # examples at most
 
@@ -35,6 +36,19 @@ class TrainState(NamedTuple):
     params: Any
     model_state: Any
     opt_state: Any
+
+
+class StepLog(NamedTuple):
+    """What the steps of a chunk told.
+
+    Attributes:
+      loss: training loss before each update, ``[length]``.
+      projections: of each gradient, ``[length, gradient_projections]``, or None if
+        there are none; see :mod:`experiments.projections`.
+    """
+
+    loss: jax.Array
+    projections: jax.Array | None
 
 
 class Keys(NamedTuple):
@@ -78,7 +92,7 @@ def _with_precision(function: Callable[..., Any]) -> Callable[..., Any]:
 @_with_precision
 def run_chunk(
     config: Config, length: int, hyper: dict[str, Any], data: Any, state: TrainState
-) -> tuple[TrainState, jax.Array]:
+) -> tuple[TrainState, StepLog]:
     """``length`` training steps in one scan.
 
     Args:
@@ -89,8 +103,7 @@ def run_chunk(
       state: state before the first of these steps; donated.
 
     Returns:
-      The new state, and the training loss of each step before its update,
-      ``[length]``.
+      The new state, and what each step told.
     """
     task = config.task
     keys = Keys.from_seed(hyper["seed"])
@@ -98,6 +111,10 @@ def run_chunk(
     training, _ = task.split(data, keys.split)
     size = _size(training)
     batch_size = min(config.training.batch_size, size)
+    projections = config.training.gradient_projections
+    signs = None
+    if projections:
+        signs = directions(hyper["seed"], projections, state.params)
     steps_per_epoch, last_size = -(-size // batch_size), size % batch_size
 
     def step_and_order(carry, i):
@@ -127,15 +144,22 @@ def run_chunk(
 
         key = jax.random.fold_in(keys.step, state.step)
         state, loss = train_step(
-            task, optimizer, state, on_batch, key, observed=i == length - 1
+            task,
+            optimizer,
+            state,
+            on_batch,
+            key,
+            observed=i == length - 1,
+            directions=signs,
         )
-        return (state, order), loss
+        seen = optax.tree.get(state.opt_state, "projections") if projections else None
+        return (state, order), StepLog(loss, seen)
 
     no_order = jnp.zeros(size, jnp.int32)  # the first step makes it
-    (state, _), losses = jax.lax.scan(
+    (state, _), log = jax.lax.scan(
         step_and_order, (state, no_order), jnp.arange(length)
     )
-    return state, losses
+    return state, log
 
 
 def train_step(
@@ -145,11 +169,13 @@ def train_step(
     on_batch: Callable[[Callable[[Any], Any]], Any],
     key: jax.Array,
     observed: jax.Array,
+    directions: Any = None,
 ) -> tuple[TrainState, jax.Array]:
     """One update; also returns the loss before it.
 
     ``on_batch`` applies a function to the step's examples. ``observed`` tells whether
-    to measure what the filter does to this gradient.
+    to measure what the filter does to this gradient. ``directions`` are those of
+    :mod:`experiments.projections`, if the optimizer projects.
     """
     step, params, model_state, opt_state = state
     (loss, new_model_state), gradient = on_batch(
@@ -167,6 +193,7 @@ def train_step(
         grad=gradient,
         value_fn=value_fn,
         observed=observed,
+        directions=directions,
     )
     params = optax.apply_updates(params, updates)
     return TrainState(step + 1, params, new_model_state, opt_state), loss

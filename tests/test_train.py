@@ -45,9 +45,9 @@ def test_chunks_may_be_cut_anywhere(filter):
     state = initialize(static, hyper)
     for _ in range(3):
         state, part = run_chunk(static, 3, hyper, data, state)
-        losses.append(part)
+        losses.append(part.loss)
     assert_same(whole, state)
-    np.testing.assert_array_equal(chunk, np.concatenate(losses))
+    np.testing.assert_array_equal(chunk.loss, np.concatenate(losses))
 
 
 def test_one_compilation_serves_all_traced_hyperparameters():
@@ -226,7 +226,7 @@ def test_lanes_over_seeds_and_hyperparameters():
     axes = {name: 0 if name in ("seed", "lamb") else None for name in hyper}
     state_axes = type(start(base)[3])(step=None, params=0, model_state=0, opt_state=0)
     states = jax.vmap(lambda h: initialize(static, h), (axes,), state_axes)(lanes)
-    states, losses = jax.vmap(
+    states, log = jax.vmap(
         lambda h, s: run_chunk(static, 6, h, data, s),
         (axes, state_axes),
         (state_axes, 0),
@@ -238,9 +238,9 @@ def test_lanes_over_seeds_and_hyperparameters():
     for lane in range(3):
         single = hyper | {"seed": seeds[lane], "lamb": lambs[lane]}
         state = initialize(static, single)
-        state, expected_losses = run_chunk(static, 6, single, data, state)
+        state, expected_log = run_chunk(static, 6, single, data, state)
         expected = evaluate(static, single, data, state)
-        np.testing.assert_allclose(losses[lane], expected_losses, rtol=1e-5)
+        np.testing.assert_allclose(log.loss[lane], expected_log.loss, rtol=1e-5)
         np.testing.assert_allclose(
             metrics["train_loss"][lane], expected["train_loss"], rtol=1e-5
         )
