@@ -21,6 +21,7 @@ import jax
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.data.source import DataError
+from experiments.filter_commands import show_response, show_spectrum
 from experiments.grok import grok as run_grok
 from experiments.options import (
     GroupedCommand,
@@ -285,7 +286,7 @@ def grok(ctx: click.Context, seed: int, run_dir: Path | None, force: bool) -> No
     ctx.exit(_EXIT_CODES.get(status, 0))
 
 
-for _command in (list_runs, show, plot, compare):
+for _command in (list_runs, show, plot, compare, show_response, show_spectrum):
     cli.add_command(_command)
 
 

@@ -1,0 +1,155 @@
+"""Power spectrum of a run's gradient, while it memorises and while it generalises.
+
+The premise of Grokfast (arXiv 2405.20233): the slow part of the gradient generalises,
+the fast part over-fits. Here it is looked at in the recorded projections of a run's own
+gradients (see :mod:`experiments.projections`), before and after its filter.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.signal
+from matplotlib.figure import Figure
+
+from experiments.config import FilterOptions
+from experiments.milestones import first_step
+from experiments.optimizers import build_filter
+from experiments.records import RecordError, RunDirectory
+from experiments.response import measure
+
+THRESHOLD = 0.95  # of the accuracies that end the two phases
+_SHORTEST, _LONGEST = 32, 1024  # steps of a phase; of a segment of Welch's method
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Spectra of one phase of a run.
+
+    Attributes:
+      name: "memorising" or "generalising".
+      start: its first step.
+      end: the step after its last.
+      omega: frequencies, radians per update, ``[F]``.
+      before: power at each frequency before the filter; sums to 1.
+      after: the same after the filter, in the same unit.
+    """
+
+    name: str
+    start: int
+    end: int
+    omega: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def slow_share(self, cutoff: float) -> tuple[float, float]:
+        """Share of the power up to a frequency, before and after the filter."""
+        slow = self.omega <= cutoff
+        return tuple(float(p[slow].sum() / p.sum()) for p in (self.before, self.after))
+
+
+def filter_of(config: dict[str, Any]) -> FilterOptions:
+    """The filter options among a run's recorded settings."""
+    names = (field.name for field in dataclasses.fields(FilterOptions))
+    return FilterOptions(**{name: config[name] for name in names})
+
+
+def cutoff_of(options: FilterOptions) -> float:
+    """−3 dB frequency of a run's filter; of the default EMA for a run without."""
+    if options.filter == "none":
+        options = FilterOptions(filter="ema")
+    return measure(options).measures["cutoff"] or np.pi
+
+
+def filtered(projections: np.ndarray, options: FilterOptions) -> np.ndarray:
+    """What the filter makes of the projections, from step 0 on, ``[steps, K]``.
+
+    Linear and alike for all parameters, it makes of the projected gradient the
+    projection of the filtered one.
+    """
+    tx = optax.with_extra_args_support(build_filter(options))
+
+    def step(state: Any, g: jax.Array) -> tuple[Any, jax.Array]:
+        output, state = tx.update(g, state)
+        return state, output
+
+    gradients = jnp.asarray(projections)
+    return np.asarray(jax.lax.scan(step, tx.init(gradients[0]), gradients)[1])
+
+
+def phases(run: RunDirectory) -> list[Phase]:
+    """Spectra of a run's phases.
+
+    Memorising: from step 0 until the training accuracy first reaches 95 %.
+    Generalising: from there until the validation accuracy does, or to the last step.
+
+    Raises:
+      RecordError: no projections, no accuracy, never fitted, or a phase too short.
+    """
+    projections, metrics = run.projections(), run.metrics()
+    if "train_accuracy" not in metrics:
+        raise RecordError(f"{run.path} has no accuracies to tell the phases by.")
+    steps = metrics["step"]
+    fit = first_step(steps, metrics["train_accuracy"], THRESHOLD)
+    if fit is None:
+        raise RecordError(
+            f"{run.path} never reached {THRESHOLD:.0%} training accuracy."
+        )
+    end = first_step(steps, metrics["validation_accuracy"], THRESHOLD)
+    bounds = {
+        "memorising": (0, fit),
+        "generalising": (fit, len(projections) if end is None else end),
+    }
+    after = filtered(projections, filter_of(run.config()))
+    return [
+        _phase(name, start, stop, projections, after)
+        for name, (start, stop) in bounds.items()
+    ]
+
+
+def _phase(
+    name: str, start: int, end: int, before: np.ndarray, after: np.ndarray
+) -> Phase:
+    if end - start < _SHORTEST:
+        raise RecordError(
+            f"the {name} phase has {end - start} steps, {start} to {end}; a spectrum "
+            f"needs {_SHORTEST}."
+        )
+
+    def power(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        omega, density = scipy.signal.welch(
+            signal[start:end].astype(np.float64),
+            fs=2 * np.pi,
+            nperseg=min(end - start, _LONGEST),
+            detrend=False,  # the mean is the slowest part of all
+            axis=0,
+        )
+        return omega, density.mean(axis=1)
+
+    omega, power_before = power(before)
+    _, power_after = power(after)
+    whole = power_before.sum()
+    return Phase(name, start, end, omega, power_before / whole, power_after / whole)
+
+
+def figure_of(found: list[Phase], cutoff: float, title: str) -> Figure:
+    """The spectra of the phases beside each other."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for axes, phase in zip(figure.subplots(1, 2, sharey=True), found, strict=True):
+        axes.plot(phase.omega, phase.before, label="before the filter")
+        axes.plot(phase.omega, phase.after, "--", label="after the filter")
+        axes.axvline(cutoff, color="gray", linestyle=":", label="−3 dB of the low-pass")
+        axes.set(
+            yscale="log",
+            xlabel="frequency, radians per update",
+            title=f"{phase.name}, steps {phase.start} to {phase.end}",
+        )
+        axes.set_xscale("symlog", linthresh=phase.omega[1])
+        axes.grid(alpha=0.25)
+    figure.axes[0].set_ylabel("share of the power before the filter")
+    figure.axes[0].legend(fontsize=8)
+    figure.suptitle(title)
+    return figure

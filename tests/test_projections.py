@@ -1,0 +1,215 @@
+"""Projections of the gradient: recorded as they are, over kills, and their power."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import runner
+from experiments.cli import main
+from experiments.config import (
+    Config,
+    FilterOptions,
+    OptimizerOptions,
+    TrainingOptions,
+)
+from experiments.optimizers import build_filter
+from experiments.projections import directions, projected
+from experiments.records import RecordError, RunDirectory
+from experiments.spectrum import Phase, filtered, phases
+from experiments.tasks.modular import ModularTask
+from tests.running import run_scan
+
+TASK = ModularTask(prime=7, width=8, layers=1, heads=2)
+
+
+def config_of(count, steps=12, filter="ema"):
+    return Config(
+        TASK,
+        FilterOptions(filter=filter, window_size=5),
+        OptimizerOptions(weight_decay=0.01),
+        TrainingOptions(
+            steps=steps, batch_size=8, eval_every=4, gradient_projections=count
+        ),
+    )
+
+
+def trained(path, config, **options):
+    run = RunDirectory(path)
+    with run.lock():
+        run.prepare(config)
+        runner.train(config, run, **options)
+    return run
+
+
+def test_signs_are_balanced_fixed_and_of_the_seed():
+    params = {"w": jnp.zeros((50, 40)), "b": jnp.zeros(())}
+    signs = directions(jnp.uint32(3), 40, params)
+    assert signs["w"].shape == (40, 50, 40)
+    assert signs["b"].shape == (40,)
+    flat = np.asarray(signs["w"]).reshape(40, -1)
+    assert set(np.unique(flat)) == {-1.0, 1.0}
+    products = flat @ flat.T / flat.shape[1]  # nearly orthogonal
+    np.testing.assert_allclose(products, np.eye(40), atol=0.12)
+    again = directions(jnp.uint32(3), 40, params)
+    np.testing.assert_array_equal(signs["w"], again["w"])
+    other = directions(jnp.uint32(4), 40, params)
+    assert not np.array_equal(signs["w"], other["w"])
+
+
+@pytest.mark.parametrize("filter", ["ema", "ma"])
+def test_projecting_and_filtering_commute(filter):
+    rng = np.random.default_rng(0)
+    g = {
+        "w": rng.normal(size=(40, 6, 5)).astype(np.float32),
+        "b": rng.normal(size=(40, 3)).astype(np.float32),
+    }
+    options = FilterOptions(filter=filter, window_size=7)
+    signs = directions(jnp.uint32(0), 4, jax.tree.map(lambda a: a[0], g))
+    project = jax.vmap(lambda gradient: projected(signs, gradient))
+    of_filtered = project(run_scan(build_filter(options), g))
+    np.testing.assert_allclose(
+        filtered(np.asarray(project(g)), options), of_filtered, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_recorded_are_the_gradients_of_the_run(tmp_path):
+    """With SGD, without momentum and decay, the moves tell the gradients."""
+    config = Config(
+        TASK,
+        FilterOptions(filter="none"),
+        OptimizerOptions(optimizer="sgd", momentum=0.0, warmup_steps=0),
+        TrainingOptions(steps=3, batch_size=8, eval_every=1, gradient_projections=5),
+    )
+    run = trained(tmp_path / "a", config)
+    hyper, data = config.traced(), jax.device_put(TASK.load())
+    static = config.static()
+    from experiments.train import initialize, run_chunk
+
+    state = initialize(static, hyper)
+    signs = directions(hyper["seed"], 5, state.params)
+    for t in range(3):
+        before = jax.tree.map(np.array, state.params)
+        state, _ = run_chunk(static, 1, hyper, data, state)
+        moved = jax.tree.map(lambda a, b: (a - b) / 1e-3, before, state.params)
+        np.testing.assert_allclose(
+            run.projections()[t], projected(signs, moved), rtol=1e-2, atol=1e-4
+        )
+
+
+def test_the_run_is_the_same_with_and_without(tmp_path):
+    plain = trained(tmp_path / "a", config_of(0))
+    seen = trained(tmp_path / "b", config_of(3))
+    assert plain.metrics_file.read_bytes() == seen.metrics_file.read_bytes()
+    assert seen.projections().shape == (12, 3)
+    assert np.isfinite(seen.projections()).all()
+    assert not plain.projections_file.exists()
+    with pytest.raises(RecordError, match="has no gradient projections"):
+        plain.projections()
+
+
+def test_goes_on_with_the_same_numbers(tmp_path):
+    whole = trained(tmp_path / "a", config_of(3), checkpoint_steps=4)
+    cut = trained(tmp_path / "b", config_of(3, steps=8), checkpoint_steps=4)
+    with cut.projections_file.open("ab") as file:  # killed while it wrote
+        file.write(b"12345")
+    trained(tmp_path / "b", config_of(3), checkpoint_steps=4)
+    assert cut.projections_file.read_bytes() == whole.projections_file.read_bytes()
+
+
+def test_lost_projections_are_told(tmp_path):
+    run = trained(tmp_path / "a", config_of(3, steps=8))
+    run.projections_file.write_bytes(b"1234")
+    with pytest.raises(RecordError, match="has 4 bytes, 96 were there at step 8"):
+        trained(tmp_path / "a", config_of(3))
+    run.prepare(config_of(3), force=True)
+    assert not run.projections_file.exists()
+
+
+class Recorded(RunDirectory):
+    """A record with known projections and accuracies."""
+
+    def __init__(self, path, signal, fit=300, end=900, **config):
+        super().__init__(path)
+        steps = np.arange(0, len(signal) + 1, 10)
+        self._signal, self._metrics = (
+            signal,
+            {
+                "step": steps,
+                "train_accuracy": (steps >= fit).astype(float),
+                "validation_accuracy": (steps >= end).astype(float),
+            },
+        )
+        options = dataclasses.asdict(FilterOptions(**config))
+        self._config = options | {"gradient_projections": signal.shape[1]}
+
+    def projections(self):
+        return self._signal
+
+    def metrics(self):
+        return self._metrics
+
+    def config(self):
+        return self._config
+
+
+def signal_of(steps=1000):
+    """Fast while memorising, slow while generalising."""
+    t = np.arange(steps)[:, None]
+    fast, slow = np.cos(2.0 * t + [0.0, 1.0]), np.cos(0.02 * t + [0.0, 1.0])
+    return np.where(t < 300, fast, slow).astype(np.float32)
+
+
+def test_phases_and_shares(tmp_path):
+    run = Recorded(tmp_path, signal_of(), filter="ema", filter_init="zero")
+    memorising, generalising = phases(run)
+    assert (memorising.start, memorising.end) == (0, 300)
+    assert (generalising.start, generalising.end) == (300, 900)
+    for phase, peak in ((memorising, 2.0), (generalising, 0.02)):
+        assert phase.before.sum() == pytest.approx(1)
+        assert phase.omega[phase.before.argmax()] == pytest.approx(peak, abs=0.02)
+    assert memorising.slow_share(0.1)[0] < 0.01
+    assert generalising.slow_share(0.1)[0] > 0.99
+    # |1 + 2H|² at the peak, whatever the normalisation
+    gain = abs(1 + 2 * 0.02 / (1 - 0.98 * np.exp(-2.0j))) ** 2
+    assert memorising.after.sum() == pytest.approx(gain, rel=0.03)
+    gain = abs(1 + 2 * 0.02 / (1 - 0.98 * np.exp(-0.02j))) ** 2
+    assert generalising.after.sum() == pytest.approx(gain, rel=0.1)
+
+
+def test_slow_share_counts_power():
+    omega = np.array([0.0, 0.1, 0.2, 3.0])
+    power = np.array([0.1, 0.2, 0.3, 0.4])
+    phase = Phase("x", 0, 9, omega, power, 10 * power[::-1])
+    assert phase.slow_share(0.1) == pytest.approx((0.3, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ({"fit": 20}, "memorising phase has 20 steps, 0 to 20; a spectrum needs 32"),
+        ({"end": 310}, "generalising phase has 10 steps, 300 to 310"),
+        ({"fit": 5000}, "never reached 95% training accuracy"),
+    ],
+)
+def test_runs_that_have_no_phases(times, message, tmp_path):
+    with pytest.raises(RecordError, match=message):
+        phases(Recorded(tmp_path, signal_of(), **times))
+
+
+def test_the_verb(tmp_path, capsys, monkeypatch):
+    run = trained(tmp_path / "a", config_of(3, steps=12))
+    assert main(["spectrum", str(run.path)]) == 2
+    assert "never reached 95% training accuracy" in capsys.readouterr().err
+    recorded = Recorded(tmp_path, signal_of(), filter="ema")
+    monkeypatch.setattr("experiments.filter_commands.RunDirectory", lambda _: recorded)
+    arguments = ["spectrum", str(run.path), "--output", str(tmp_path / "s.png")]
+    assert main([*arguments, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["cutoff"] == pytest.approx(0.020203, rel=1e-3)
+    assert [p["phase"] for p in shown["phases"]] == ["memorising", "generalising"]
+    assert main(arguments) == 0
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
