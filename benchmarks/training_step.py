@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from flax import nnx
 
 from benchmarks import timing
 from experiments.config import Config, FilterOptions, TrainingOptions
@@ -62,7 +61,7 @@ class Unshared(ModularTask):
     """The same equations with columns of their own for every position."""
 
     def _logits(self, params: Any, examples: Any) -> jax.Array:
-        return nnx.merge(self._graph, params)(examples["tokens"])
+        return self.apply(params, examples["tokens"])
 
 
 def steps(config: Config, lanes: int = 0) -> Callable[[], None]:

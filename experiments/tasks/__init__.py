@@ -1,7 +1,11 @@
 """Learning problems behind one interface; see :mod:`experiments.tasks.base`."""
 
 from experiments.tasks.base import Task
+from experiments.tasks.mnist import MnistTask
 from experiments.tasks.modular import ModularTask
+from experiments.tasks.qm9 import Qm9Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (ModularTask,)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (ModularTask, MnistTask, Qm9Task)
+}
 """Every task by its name on the command line."""
