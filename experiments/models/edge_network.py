@@ -7,7 +7,8 @@ small network of the edge's features. Nodes are rows: edges gather and sum rows.
 Edges come in kinds with the same features, such as the four bonds of chemistry. The
 small network therefore runs once a kind, not once an edge, and every node is multiplied
 by the matrix of every kind: the same numbers for any features. With the 4 kinds of
-QM9 a training step takes a ninth of the time (benchmarks/RESULTS.md has the whole).
+QM9 a step of 32 molecules takes 0.2 ms on two cores, edge by edge 1.7; a dense
+adjacency matrix per kind, in the place of the sum over edges, 0.4.
 """
 
 from typing import NamedTuple

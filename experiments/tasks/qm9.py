@@ -4,6 +4,10 @@ Sources: arXiv 2210.01117 and 2405.20233 with their public code. A graph network
 the isotropic polarizability (in bohr³, not normalised) of half of the first hundred
 molecules from initial parameters three times as large as usual; the other half, drawn
 with the seed, is for validation.
+
+The published lowest validation losses, .00659 and .00348, cannot be mean squared errors
+in these units over the whole half: a linear regression on the same features, summed
+over the atoms, leaves 1 bohr⁶ (median of 50 splits). Compare runs with each other.
 """
 
 import dataclasses
