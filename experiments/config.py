@@ -235,22 +235,27 @@ class Config:
 
     @classmethod
     def of(cls, task: Any, **values: Any) -> "Config":
-        """Options by their names; what is not named has the task's own default."""
+        """Options by their names; what is not named has the task's own default.
+
+        Raises:
+          ValueError: a value out of its range.
+          TypeError: no such option.
+        """
         values = task.defaults | values
-        groups = [type(field.default) for field in dataclasses.fields(cls)[1:]]
-        return cls(
-            task,
-            *(
-                group(
-                    **{
-                        field.name: values.pop(field.name)
-                        for field in dataclasses.fields(group)
-                        if field.name in values
-                    }
-                )
-                for group in groups
-            ),
-        )
+        classes = [type(field.default) for field in dataclasses.fields(cls)[1:]]
+        groups = [
+            group(
+                **{
+                    field.name: values.pop(field.name)
+                    for field in dataclasses.fields(group)
+                    if field.name in values
+                }
+            )
+            for group in classes
+        ]
+        if values:
+            raise TypeError(f"no option of that name: {', '.join(values)}")
+        return cls(task, *groups)
 
     def groups(self) -> list[Any]:
         """The groups of options, the task's first."""

@@ -111,6 +111,8 @@ def test_published_settings_are_the_defaults(real_data, capsys):
         "warmup_steps": 0,
     }
     assert expected.items() <= plans[0].items()
+    with pytest.raises(TypeError, match="no option of that name: decay"):
+        Config.of(MnistTask(), decay=0.1)
 
 
 def test_data_are_the_first_images(real_data):
@@ -164,6 +166,29 @@ def test_double_precision():
     difference = np.abs(single / double - 1)
     assert (difference < 1e-5).all()
     assert (difference > 0).all()
+
+
+def test_double_precision_of_model_state():
+    """What the model changes itself is converted too, counters are not."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Averaging(RandomImages):
+        def init(self, key):
+            state = {"mean": jnp.zeros((), jnp.float32), "count": jnp.zeros((), int)}
+            return super().init(key)[0], state
+
+        def loss(self, params, model_state, examples, key):
+            loss, state = super().loss(params, model_state, examples, key)
+            mean = 0.9 * state["mean"] + 0.1 * loss
+            return loss, {"mean": mean, "count": state["count"] + 1}
+
+    config = Config.of(Averaging(train_points=20, width=16), dtype="float64")
+    with jax.enable_x64(True):
+        static, hyper = config.static(), config.traced()
+        state = initialize(static, hyper)
+        state, losses = run_chunk(static, 1, hyper, config.task.load(), state)
+        np.testing.assert_allclose(state.model_state["mean"], 0.1 * losses[0], 1e-14)
+    assert state.model_state["count"] == 1
 
 
 def test_double_precision_goes_on_bit_for_bit(tmp_path):
