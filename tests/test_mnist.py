@@ -12,6 +12,7 @@ import pytest
 from experiments import runner
 from experiments.cli import default_run_directory, main
 from experiments.config import Config
+from experiments.presets import PRESETS
 from experiments.records import RunDirectory
 from experiments.tasks.mnist import MnistTask
 from experiments.train import evaluate, initialize, run_chunk
@@ -138,6 +139,20 @@ def test_first_steps_on_real_data(real_data):
     assert losses[-5:].mean() < 0.2 * losses[:5].mean()
 
 
+def test_large_decay_generalises_in_2001_steps(real_data):
+    """As the published implementation does without filter: 85 % and more."""
+    config = Config.of(real_data, **PRESETS["mnist"]["mnist-decay"]())
+    static, hyper = config.static(), config.traced()
+    data = jax.device_put(config.task.load())
+    state = initialize(static, hyper)
+    accuracies = []
+    for _ in range(3):
+        state, _ = run_chunk(static, 667, hyper, data, state)
+        accuracies.append(evaluate(static, hyper, data, state)["validation_accuracy"])
+    assert accuracies[0] < 0.8
+    assert 0.85 < accuracies[2] < 0.9
+
+
 def test_where_the_data_are_is_no_part_of_a_run(tmp_path):
     here, there = (
         Config.of(MnistTask(data_dir=directory)) for directory in (None, tmp_path)
@@ -188,7 +203,7 @@ def test_double_precision_of_model_state():
         state = initialize(static, hyper)
         state, losses = run_chunk(static, 1, hyper, config.task.load(), state)
         np.testing.assert_allclose(state.model_state["mean"], 0.1 * losses[0], 1e-14)
-    assert state.model_state["count"] == 1
+        assert state.model_state["count"] == 1
 
 
 def test_double_precision_goes_on_bit_for_bit(tmp_path):
