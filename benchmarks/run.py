@@ -2,9 +2,9 @@
 
 import click
 
-from benchmarks import first_chunk, lanes, recording, training_step, update_alone
+from benchmarks import first_chunk, lanes, recording, tasks, training_step, update_alone
 
-_SECTIONS = ("step", "update", "recording", "first-chunk", "lanes")
+_SECTIONS = ("step", "tasks", "update", "recording", "first-chunk", "lanes")
 
 
 @click.command()
@@ -39,6 +39,7 @@ def main(
 
     \b
     step         training step, evaluation and a PyTorch twin   3 minutes
+    tasks        steps of MNIST and QM9 and PyTorch twins       half a minute
     update       filter and Adam alone, 1 M to 100 M params     6 minutes, 20 GiB
     recording    norms, measures and checkpoints                half a minute
     first-chunk  compilation, cold and cached                   2 minutes
@@ -47,6 +48,8 @@ def main(
     for section in sections or _SECTIONS[:-1]:
         if section == "step":
             training_step.main(rounds, precision)
+        elif section == "tasks":
+            tasks.main(rounds)
         elif section == "update":
             update_alone.main(rounds)
         elif section == "recording":

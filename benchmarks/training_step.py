@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from flax import nnx
 
 from benchmarks import timing
 from experiments.config import Config, FilterOptions, TrainingOptions
@@ -36,7 +35,7 @@ def main(rounds: int, precision: str = "float32") -> None:
     cases["none, no shared prefixes"] = steps(
         dataclasses.replace(configs["none"], task=Unshared())
     )
-    cases["evaluation of 9312 equations"] = _evaluation(configs["none"])
+    cases["evaluation of 9312 equations"] = evaluation(configs["none"])
     times = timing.in_turn(cases | {"product": timing.large_product(precision)}, rounds)
 
     rows = []
@@ -62,11 +61,11 @@ class Unshared(ModularTask):
     """The same equations with columns of their own for every position."""
 
     def _logits(self, params: Any, examples: Any) -> jax.Array:
-        return nnx.merge(self._graph, params)(examples["tokens"])
+        return self.apply(params, examples["tokens"])
 
 
-def steps(config: Config, lanes: int = 0) -> Callable[[], None]:
-    """A function that does ``STEPS`` steps, of ``lanes`` seeds at once if given."""
+def steps(config: Config, lanes: int = 0, count: int = STEPS) -> Callable[[], None]:
+    """A function that does ``count`` steps, of ``lanes`` seeds at once if given."""
     static, hyper = config.static(), config.traced()
     data = jax.device_put(config.task.load())
 
@@ -74,7 +73,7 @@ def steps(config: Config, lanes: int = 0) -> Callable[[], None]:
         return initialize(static, hyper)
 
     def advance(hyper: dict[str, Any], state: TrainState) -> tuple[TrainState, Any]:
-        return run_chunk(static, STEPS, hyper, data, state)
+        return run_chunk(static, count, hyper, data, state)
 
     if lanes:
         hyper = hyper | {"seed": jax.numpy.arange(lanes)}
@@ -94,7 +93,8 @@ def steps(config: Config, lanes: int = 0) -> Callable[[], None]:
     return run
 
 
-def _evaluation(config: Config) -> Callable[[], Any]:
+def evaluation(config: Config) -> Callable[[], Any]:
+    """A function that evaluates a run's first state."""
     static, hyper = config.static(), config.traced()
     data = jax.device_put(config.task.load())
     state = initialize(static, hyper)

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import jax
+import numpy as np
 
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
@@ -65,6 +66,7 @@ def _add_train_command(task: type[Task]) -> None:
         ("Filter", FilterOptions),
         ("Optimizer", OptimizerOptions),
         ("Training", TrainingOptions),
+        defaults=task.defaults,
     )
     @preset_option(task.name)
     @run_dir_option("runs/, named after the settings")
@@ -154,7 +156,7 @@ def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
     plan = {
         "run": str(run.path),
         "config": config.asdict(),
-        "parameters": sizes["parameters"] // 4,
+        "parameters": sizes["parameters"] // np.dtype(config.training.dtype).itemsize,
         "state_bytes": sizes,
         "expected_memory_bytes": runner.expected_memory(config),
     }
@@ -162,7 +164,7 @@ def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
         print(json.dumps(plan))
         return
     console.print_table("Settings", ("", "value"), list(config.asdict().items()))
-    rows = [["parameters (float32)", plan["parameters"]]]
+    rows = [[f"parameters ({config.training.dtype})", plan["parameters"]]]
     rows += [[f"{name}: MiB", f"{b / 2**20:.2f}"] for name, b in sizes.items()]
     rows.append(
         ["expected memory: MiB", f"{plan['expected_memory_bytes'] / 2**20:.2f}"]

@@ -5,11 +5,13 @@ Each field is of one kind:
 * *static*: sets shapes or code; runs that differ in one are compiled apart;
 * *traced*: enters the compiled program as an argument; runs that differ in such fields
   alone share one compilation and may be batched;
-* *host*: read by the host loop alone.
+* *host*: read by the host loop alone;
+* *local*: where things are on this machine; not part of what a run is.
 """
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -64,7 +66,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
             problem = f"must be one of {', '.join(meta['choices'])}"
     elif isinstance(value, float) and not math.isfinite(_in_float32(value)):
         problem = "must be finite (in float32)"
-    elif not isinstance(value, (bool, str)):
+    elif not isinstance(value, (bool, str, Path)):
         used = _in_float32(value) if isinstance(value, float) else value
         for bound, holds, sign in (
             (meta["minimum"], lambda b: used >= b, "≥"),
@@ -192,6 +194,11 @@ class TrainingOptions(Options):
         3000, "Training steps (optimizer updates).", minimum=1, kind="host"
     )
     batch_size: int = option(512, "Examples per step.", minimum=1)
+    dtype: str = option(
+        "float32",
+        "Type of parameters, optimizer state and arithmetic.",
+        choices=("float32", "float64"),
+    )
     matmul_precision: str = option(
         "float32",
         "Precision of matrix products on devices that have faster ones.",
@@ -225,15 +232,51 @@ class Config:
     optimizer: OptimizerOptions = OptimizerOptions()
     training: TrainingOptions = TrainingOptions()
 
+    def __post_init__(self) -> None:
+        """Check what the groups cannot tell alone."""
+        if self.training.stop_at is not None and not self.task.has_accuracy:
+            raise ValueError(
+                f"stop_at is an accuracy, which the task {self.task.name} does not "
+                f"have; it must be left out, got {self.training.stop_at!r}."
+            )
+
+    @classmethod
+    def of(cls, task: Any, **values: Any) -> "Config":
+        """Options by their names; what is not named has the task's own default.
+
+        Raises:
+          ValueError: a value out of its range.
+          TypeError: no such option.
+        """
+        values = task.defaults | values
+        classes = [type(field.default) for field in dataclasses.fields(cls)[1:]]
+        groups = [
+            group(
+                **{
+                    field.name: values.pop(field.name)
+                    for field in dataclasses.fields(group)
+                    if field.name in values
+                }
+            )
+            for group in classes
+        ]
+        if values:
+            raise TypeError(f"no option of that name: {', '.join(values)}")
+        return cls(task, *groups)
+
     def groups(self) -> list[Any]:
         """The groups of options, the task's first."""
         return [getattr(self, field.name) for field in dataclasses.fields(self)]
 
     def asdict(self) -> dict[str, Any]:
-        """Name and value of every option, with λ resolved; for ``config.json``."""
+        """Name and value of what makes a run, λ resolved; for ``config.json``."""
         values = {"task": self.task.name}
         for group in self.groups():
-            options = dataclasses.asdict(group)
+            options = {
+                field.name: getattr(group, field.name)
+                for field in dataclasses.fields(group)
+                if field.metadata["kind"] != "local"
+            }
             if clash := values.keys() & options.keys():
                 raise TypeError(f"options of two groups have one name: {clash}")
             values |= options
@@ -243,7 +286,9 @@ class Config:
         """The traced hyper-parameters as arrays: the compiled program's arguments."""
         values = self.asdict()
         return {
-            name: jnp.asarray(values[name], _TRACED_DTYPES.get(name, jnp.float32))
+            name: jnp.asarray(
+                values[name], _TRACED_DTYPES.get(name, self.training.dtype)
+            )
             for group in self.groups()
             for name in _traced_names(group)
         }

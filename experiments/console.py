@@ -111,13 +111,13 @@ def print_summary(summary: dict[str, Any], path: Any) -> None:
     rows = [["status", summary["status"]], ["steps", summary["steps"]]]
     if summary["diverged_at_step"] is not None:
         rows.append(["first non-finite loss at step", summary["diverged_at_step"]])
-    for name in _FINAL:
-        value = final.get(name)
+    for name in (name for name in _FINAL if name in final):
+        value = final[name]
         rows.append([name.replace("_", " "), None if value is None else f"{value:.4g}"])
     rows += [
-        [_MILESTONE_TEXT[name], step]
-        for name, step in summary["milestones"].items()
-        if name in _MILESTONE_TEXT
+        [MILESTONE_TEXT[name], f"{value:.4g}" if isinstance(value, float) else value]
+        for name, value in summary["milestones"].items()
+        if name in MILESTONE_TEXT
     ]
     rows += [
         ["seconds", summary["seconds"]],
@@ -135,9 +135,14 @@ _FINAL = (
     "filter_share",
     "filter_cosine",
 )
-_MILESTONE_TEXT = {
+MILESTONE_TEXT = {
     "t_fit_99": "steps to 99 % training accuracy",
     "t_gen_95": "steps to 95 % validation accuracy",
     "t_gen_99": "steps to 99 % validation accuracy",
+    "t_gen_95_of_best": "steps to 95 % of its best validation accuracy",
+    "t_gen_95_of_published": "steps to 95 % of the published final accuracy",
     "delay": "delay (steps)",
+    "min_validation_loss": "lowest validation loss",
+    "t_min_validation_loss": "… at step",
 }
+"""What the milestones are called in tables."""

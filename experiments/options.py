@@ -4,13 +4,13 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.config import Config
 from experiments.presets import PRESETS
 
 json_option = click.option(
@@ -92,13 +92,19 @@ class GroupedCommand(click.Command):
                 formatter.write_dl([(n, p.__doc__ or "") for n, p in presets.items()])
 
 
-def add_options(*groups: tuple[str, type]) -> Callable[[Any], Any]:
-    """Decorator: an option for every field of the dataclasses, under a heading each."""
+def add_options(
+    *groups: tuple[str, type], defaults: Mapping[str, Any] = types.MappingProxyType({})
+) -> Callable[[Any], Any]:
+    """Decorator: an option for every field of the dataclasses, under a heading each.
+
+    ``defaults`` replaces those of the fields that it names.
+    """
 
     def decorate(function: Any) -> Any:
         for heading, group in reversed(groups):
             for field in reversed(dataclasses.fields(group)):
-                function = _option(heading, field)(function)
+                default = defaults.get(field.name, field.default)
+                function = _option(heading, field, default)(function)
         return function
 
     return decorate
@@ -125,19 +131,11 @@ def preset_option(task_name: str) -> Callable[[Any], Any]:
 
 
 def build_config(task: type, values: dict[str, Any]) -> Config:
-    """The configuration from the options' values, taking them out of ``values``."""
-
-    def group(cls: type) -> Any:
-        names = (field.name for field in dataclasses.fields(cls))
-        return cls(**{name: values.pop(name) for name in names if name in values})
-
+    """The configuration from the values of all options."""
+    names = [field.name for field in dataclasses.fields(task)]
     try:
-        return Config(
-            group(task),
-            group(FilterOptions),
-            group(OptimizerOptions),
-            group(TrainingOptions),
-        )
+        own = task(**{name: values.pop(name) for name in names})
+        return Config.of(own, **values)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -177,7 +175,9 @@ def idle_options(ctx: click.Context) -> list[str]:
     )
 
 
-def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:
+def _option(
+    heading: str, field: dataclasses.Field, default: Any
+) -> Callable[[Any], Any]:
     name = field.name.replace("_", "-")
     kind = option_type(field)
     decorator = click.option(
@@ -185,8 +185,8 @@ def _option(heading: str, field: dataclasses.Field) -> Callable[[Any], Any]:
         field.name,
         cls=GroupedOption,
         type=None if kind is bool else kind,
-        default=field.default,
-        show_default=field.default is not None,
+        default=default,
+        show_default=default is not None,
         help=field.metadata["help"],
     )
 
@@ -207,6 +207,8 @@ def option_type(field: dataclasses.Field) -> Any:
         return NearestChoice(meta["choices"])
     if python_type is bool:
         return bool
+    if python_type is Path:
+        return click.Path(path_type=Path, file_okay=False)
     low = meta["above"] if meta["above"] is not None else meta["minimum"]
     high = meta["below"] if meta["below"] is not None else meta["maximum"]
     range_type = click.IntRange if python_type is int else click.FloatRange

@@ -9,21 +9,25 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from experiments.milestones import milestones
+from experiments.milestones import milestones, thresholds
 from experiments.records import RunDirectory
+from experiments.tasks import published_accuracy
 
 _TRAIN_STYLE = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
 _VALIDATION_STYLE = {"linewidth": 1.8}
+_NORM_STYLE = {"linestyle": ":", "linewidth": 1.2, "alpha": 0.8}
 _MILESTONES = {
-    "t_fit_99": (0.99, "s", "train 99 %"),
-    "t_gen_95": (0.95, "^", "validation 95 %"),
-    "t_gen_99": (0.99, "o", "validation 99 %"),
+    "t_fit_99": ("s", "train 99 %"),
+    "t_gen_95": ("^", "validation 95 %"),
+    "t_gen_99": ("o", "validation 99 %"),
+    "t_gen_95_of_best": ("v", "95 % of its best"),
+    "t_gen_95_of_published": ("D", "95 % of published"),
 }
 _COLORS = tuple(f"C{i}" for i in range(10))
 
 
 def plot_curves(run: RunDirectory) -> None:
-    """Accuracy and loss against log steps, milestones marked: ``curves.png``."""
+    """Accuracy, loss and weight norm against log steps: ``curves.png``."""
     picture = io.BytesIO()
     _figure({_label(run.config()): run}).savefig(picture, dpi=120, format="png")
     run.write_curves(picture.getvalue())
@@ -38,13 +42,15 @@ def plot_comparison(runs: Mapping[str, RunDirectory], path: Any, title: str) -> 
 
 def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
     tables = {label: run.metrics() for label, run in runs.items()}
+    published = [published_accuracy(run.config()) for run in runs.values()]
     has_accuracy = all("train_accuracy" in table for table in tables.values())
     quantities = ["accuracy", "loss"] if has_accuracy else ["loss"]
     figure = Figure(figsize=(5.2 * len(quantities), 4.2), layout="constrained")
     axes = figure.subplots(1, len(quantities), squeeze=False)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         colors = itertools.cycle(_COLORS)
-        for color, (label, table) in zip(colors, tables.items(), strict=False):
+        curves = zip(tables.items(), published, colors, strict=False)
+        for (label, table), reference, color in curves:
             steps = np.maximum(table["step"], 1)  # step 0 at the left edge
             for split, style in (
                 ("train", _TRAIN_STYLE),
@@ -54,25 +60,50 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
                 text = f"{label}, {split}" if len(runs) > 1 else split
                 ax.plot(steps, values, color=color, label=text, **style)
             if quantity == "accuracy":
-                _mark_milestones(ax, table, color)
+                _mark_milestones(ax, table, reference, color)
+            else:
+                _mark_lowest_loss(ax, table, color)
         ax.set(xscale="log", xlabel="training steps", ylabel=quantity)
         ax.grid(alpha=0.25)
     if has_accuracy:
         axes[0].set_ylim(-0.02, 1.02)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[-1].set_yscale("log")
+    _weight_norms(axes[-1].twinx(), tables)
     axes[0].legend(fontsize=8, loc="upper left")
     if len(runs) == 1:
         figure.suptitle(next(iter(runs)))
     return figure
 
 
-def _mark_milestones(ax: Any, table: dict[str, np.ndarray], color: str) -> None:
-    found = milestones(table)
-    for name, (threshold, marker, text) in _MILESTONES.items():
-        if (step := found.get(name)) is not None:
+def _weight_norms(ax: Any, tables: Mapping[str, dict[str, np.ndarray]]) -> None:
+    """The norms of the runs on an axis of their own, dotted."""
+    for color, table in zip(itertools.cycle(_COLORS), tables.values(), strict=False):
+        steps = np.maximum(table["step"], 1)
+        ax.plot(steps, table["weight_norm"], color=color, **_NORM_STYLE)
+    ax.set(ylabel="weight norm (dotted)", ylim=(0, None))
+
+
+def _mark_milestones(
+    ax: Any, table: dict[str, np.ndarray], published: float | None, color: str
+) -> None:
+    """The absolute ones; the relative ones where 95 % was not reached."""
+    found, levels = milestones(table, published), thresholds(table, published)
+    for name, (marker, text) in _MILESTONES.items():
+        is_wanted = "_of_" not in name or found["t_gen_95"] is None
+        if is_wanted and (step := found.get(name)) is not None:
             style = {"color": color, "marker": marker, "linestyle": "", "markersize": 6}
-            ax.plot(max(step, 1), threshold, label=f"{text}: step {step}", **style)
+            label = f"{text}: step {step}"
+            ax.plot(max(step, 1), levels[name][1], label=label, **style)
+
+
+def _mark_lowest_loss(ax: Any, table: dict[str, np.ndarray], color: str) -> None:
+    found = milestones(table)
+    if (loss := found.get("min_validation_loss")) is not None:
+        step = found["t_min_validation_loss"]
+        style = {"color": color, "marker": "v", "linestyle": "", "markersize": 6}
+        label = f"lowest validation: {loss:.3g} at step {step}"
+        ax.plot(max(step, 1), loss, label=label, **style)
 
 
 def _label(config: dict[str, Any]) -> str:
@@ -81,9 +112,9 @@ def _label(config: dict[str, Any]) -> str:
         "ema": f"Grokfast-EMA α = {config['alpha']:g}, λ = {config['lamb']:g}",
         "ma": f"Grokfast-MA w = {config['window_size']}, λ = {config['lamb']:g}",
     }
-    what = config.get("operation", "")
+    what = " ".join(config[name] for name in ("task", "operation") if name in config)
     return (
-        f"{config['task']} {what}: {filters[config['filter']]}, "
+        f"{what}: {filters[config['filter']]}, "
         f"{config['optimizer']}, weight decay {config['weight_decay']:g}, "
         f"seed {config['seed']}"
     )

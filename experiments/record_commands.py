@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from experiments import console
+from experiments.console import MILESTONE_TEXT
 from experiments.milestones import milestones
 from experiments.options import did_you_mean, json_option, picture_option
 from experiments.plots import plot_comparison
 from experiments.records import RecordError, RunDirectory, find_runs
+from experiments.tasks import published_accuracy
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-_MILESTONES = ("t_fit_99", "t_gen_95", "t_gen_99", "delay")
 _LISTED = {"t_fit_99": "fit 99", "t_gen_99": "gen 99"}
 
 
@@ -111,8 +112,9 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     results: dict[str, list[Any]] = {
         "state": [run["state"] for run in runs],
         "steps": [run["steps"] for run in runs],
-        **{n: [run["milestones"].get(n) for run in runs] for n in _MILESTONES},
     }
+    found = {n: 0 for run in runs for n in run["milestones"] if n in MILESTONE_TEXT}
+    results |= {n: [run["milestones"].get(n) for run in runs] for n in found}
     names = {name for run in runs for name in run["final"]} - {"step"}
     results |= {n: [run["final"].get(n) for run in runs] for n in sorted(names)}
     if as_json:
@@ -141,7 +143,7 @@ def _describe(run: RunDirectory) -> dict[str, Any]:
         "config": run.config(),
         "state": state,
         "steps": int(metrics["step"][-1]) if metrics else 0,
-        "milestones": milestones(metrics),
+        "milestones": milestones(metrics, published_accuracy(run.config())),
         "final": {name: float(values[-1]) for name, values in metrics.items()},
     }
 

@@ -10,6 +10,7 @@ with the same numbers as if nothing had happened.
 """
 
 import contextlib
+import functools
 import shutil
 import signal
 import time
@@ -33,6 +34,18 @@ REACHED_TARGET = "reached target"
 DIVERGED = "diverged"
 
 
+def _in_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: double precision allowed if the first argument's dtype asks for it."""
+
+    @functools.wraps(function)
+    def called(config: Config, *args: Any, **kwargs: Any) -> Any:
+        with jax.enable_x64(config.training.dtype == "float64"):
+            return function(config, *args, **kwargs)
+
+    return called
+
+
+@_in_dtype
 def state_bytes(config: Config) -> dict[str, int]:
     """Bytes of a run's parameters, of its filter's state, and of its whole state."""
 
@@ -47,6 +60,7 @@ def state_bytes(config: Config) -> dict[str, int]:
     }
 
 
+@_in_dtype
 def expected_memory(config: Config) -> int:
     """Bytes that training needs, by the compiler's account: data, state, temporaries.
 
@@ -105,6 +119,7 @@ def _check_disk(config: Config, run: RunDirectory) -> None:
         )
 
 
+@_in_dtype
 def train(
     config: Config,
     run: RunDirectory,

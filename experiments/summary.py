@@ -63,7 +63,7 @@ def summarize(
         "status": status,
         "steps": int(metrics["step"][-1]),
         "diverged_at_step": diverged_at,
-        "milestones": milestones(metrics),
+        "milestones": milestones(metrics, config.task.published_accuracy),
         "milestone_resolution_steps": config.training.eval_every,
         "final": {name: values[-1].item() for name, values in metrics.items()},
         "seconds": round(timer.seconds(), 3),

@@ -69,8 +69,12 @@ class Keys(NamedTuple):
 def initialize(config: Config, hyper: dict[str, Any]) -> TrainState:
     """The state before the first step; arguments as for :func:`run_chunk`."""
     keys = Keys.from_seed(hyper["seed"])
-    params, model_state = config.task.init(keys.init)
-    params = jax.tree.map(lambda p: p * hyper["init_scale"].astype(p.dtype), params)
+    # Drawn in float32 in any case: a run in double precision starts from these too.
+    params, model_state = jax.tree.map(
+        lambda a: a.astype(config.training.dtype) if _is_floating(a) else a,
+        config.task.init(keys.init),
+    )
+    params = jax.tree.map(lambda p: p * hyper["init_scale"], params)
     opt_state = build_optimizer(config, hyper).init(params)
     return TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
 
@@ -123,7 +127,7 @@ def run_chunk(
         # True branches even under vmap: the step is shared by all lanes.
         order = jax.lax.cond(
             (i == 0) | (batch == 0),
-            lambda: task.order(data, keys.order, epoch, size),
+            lambda: task.order(data, keys.order, epoch, size).astype(jnp.int32),
             lambda: order,
         )
 
@@ -228,9 +232,14 @@ def evaluate(
     means = {}
     for name, values in each.items():
         values = values.reshape(-1)[:rows]
-        means[f"train_{name}"] = jnp.mean(values[:size], dtype=jnp.float32)
-        means[f"validation_{name}"] = jnp.mean(values[size:], dtype=jnp.float32)
+        mean = functools.partial(jnp.mean, dtype=config.training.dtype)
+        means[f"train_{name}"] = mean(values[:size])
+        means[f"validation_{name}"] = mean(values[size:])
     return means | weight_norms(state.params) | measures(state.opt_state)
+
+
+def _is_floating(a: jax.Array) -> bool:
+    return jnp.issubdtype(a.dtype, jnp.floating)
 
 
 def _size(examples: Any) -> int:

@@ -165,6 +165,7 @@ def test_e9_milestones():
             step=steps,
             train_accuracy=[0, 1, 1, 1, 1, 1, 1],
             validation_accuracy=[0, 0.96, 0.1, 0.2, 0.99, 0.99, 0.999],
+            validation_loss=[9, 8, 7, 1, 2, 1, 3],
         )
     )
     assert found["t_fit_99"] == found["t_fit_99_sustained"] == 10
@@ -172,8 +173,22 @@ def test_e9_milestones():
     assert found["t_gen_95_sustained"] == 40  # … is not sustained
     assert found["t_gen_99"] == 40
     assert found["delay"] == 30
-    never = milestones(
-        table(step=[0, 1], train_accuracy=[0, 1], validation_accuracy=[0, 0.5])
+    assert (found["min_validation_loss"], found["t_min_validation_loss"]) == (1, 30)
+    assert "t_gen_95_of_published" not in found
+
+
+def test_milestones_out_of_reach_are_relative():
+    metrics = table(
+        step=[0, 10, 20, 30, 40],
+        train_accuracy=[0, 1, 1, 1, 1],
+        validation_accuracy=[0.1, 0.7, 0.77, 0.8, 0.8],
+        validation_loss=[np.nan, 2, 3, 4, 5],
     )
-    assert never["t_gen_99"] is None
-    assert never["delay"] is None
+    found = milestones(metrics, published_accuracy=0.84)
+    assert found["t_gen_95"] is None
+    assert found["t_gen_99"] is None
+    assert found["delay"] is None
+    assert found["t_gen_95_of_best"] == 20  # 0.76 of 0.8
+    assert found["t_gen_95_of_published"] == 30  # 0.798 of 0.84
+    assert found["t_min_validation_loss"] == 10
+    assert milestones({}) == {}

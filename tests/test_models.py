@@ -79,7 +79,7 @@ def test_e5_loss_looks_at_the_last_position_alone():
     params, state = task.init(jax.random.key(0))
     data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
     loss, _ = task.loss(params, state, data, jax.random.key(0))
-    logits = nnx.merge(task._graph, params)(data["tokens"], last_only=False)
+    logits = task.apply(params, data["tokens"], last_only=False)
     # Whatever stands at the other positions, the loss is that of the last one.
     logp = jax.nn.log_softmax(logits[:, -1])
     expected = -logp[jnp.arange(32), data["answers"]].mean()

@@ -12,6 +12,7 @@ from experiments.cli import main
 from experiments.observe import measures, observe, weight_norms
 from experiments.presets import PRESETS
 from grokfast_jax import grokfast_ema
+from tests.conftest import SHARED
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 
@@ -96,6 +97,10 @@ def test_json_of_a_run(tmp_path, capsys):
 )
 def test_every_preset_builds(task, name, capsys):
     options = ["--preset", name, "--seed", "7", "--dry-run", "--json"]
+    if task != "modular":
+        if not (SHARED / "data" / task).exists():
+            pytest.skip(f"real data not there: {task}")
+        options += ["--data-dir", str(SHARED / "data")]
     plan = json.loads(out(["train", task, *options], capsys))
     for setting, value in PRESETS[task][name]().items():
         assert plan["config"][setting] == value

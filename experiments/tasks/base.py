@@ -18,9 +18,20 @@ class Task(Options, abc.ABC):
 
     Examples are pytrees of arrays that share their leading axis. All methods but
     :meth:`load` are traced; the engine may batch them over seeds with ``vmap``.
+
+    Attributes:
+      name: on the command line.
+      defaults: the task's own defaults of options of the filter, the optimizer and the
+        training, by name.
+      has_accuracy: whether ``accuracy`` is among the metrics.
+      published_accuracy: final validation accuracy of the published baseline, for the
+        milestone relative to it.
     """
 
     name: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
+    has_accuracy: ClassVar[bool] = True
+    published_accuracy: ClassVar[float | None] = None
 
     @abc.abstractmethod
     def load(self) -> Any:

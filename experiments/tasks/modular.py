@@ -5,7 +5,6 @@ last position. With n symbols, equals is token n and the operation token n + 1.
 """
 
 import dataclasses
-import functools
 from typing import Any, ClassVar
 
 import jax
@@ -24,13 +23,13 @@ from experiments.data.algorithmic import (
 )
 from experiments.models.power_transformer import PowerTransformer
 from experiments.models.transformer import Transformer
-from experiments.tasks.base import Task
+from experiments.tasks.model_task import ModelTask
 
 _ARCHITECTURES = {"grokfast": Transformer, "power": PowerTransformer}
 
 
 @dataclasses.dataclass(frozen=True)
-class ModularTask(Task):
+class ModularTask(ModelTask):
     """x ∘ y for all x and y, part of the table for training, the rest to validate."""
 
     name: ClassVar[str] = "modular"
@@ -99,10 +98,6 @@ class ModularTask(Task):
             jax.tree.map(lambda a: a[self.train_size :], shuffled),
         )
 
-    def init(self, key: jax.Array) -> tuple[Any, Any]:
-        """Parameters as a nested dict; there is no model state."""
-        return nnx.to_pure_dict(nnx.state(self._model(nnx.Rngs(key)))), ()
-
     def loss(
         self,
         params: Any,
@@ -131,18 +126,14 @@ class ModularTask(Task):
         if saved > 4 * self.width * symbols * len(tokens):  # spreading keys and values
             x, operation = jnp.arange(symbols), jnp.full(symbols, self.vocabulary - 1)
             prefixes = jnp.stack([x, operation], axis=1)
-        return nnx.merge(self._graph, params)(tokens, prefixes_PxK=prefixes)
+        return self.apply(params, tokens, prefixes_PxK=prefixes)
 
-    def _model(self, rngs: nnx.Rngs) -> nnx.Module:
+    def model(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The transformer."""
         architecture = _ARCHITECTURES[self.architecture]
         return architecture(
             self.vocabulary, self.width, self.layers, self.heads, rngs=rngs
         )
-
-    @functools.cached_property
-    def _graph(self) -> nnx.GraphDef:
-        model = nnx.eval_shape(lambda: self._model(nnx.Rngs(0)))
-        return nnx.split(model)[0]
 
 
 def _cross_entropy(logits: jax.Array, examples: Any) -> jax.Array:

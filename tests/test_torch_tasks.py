@@ -1,0 +1,73 @@
+"""The PyTorch twins of the benchmarks compute what the tasks compute."""
+
+import jax
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import torch_tasks  # noqa: E402
+from tests.test_mnist import SMALL, RandomImages  # noqa: E402
+from tests.test_qm9 import RandomMolecules, nonzero_biases, some_molecules  # noqa: E402
+
+
+def copy_linear(layer, ours):
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(np.asarray(ours["kernel"]).T.copy()))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.tensor(np.asarray(ours["bias"])))
+
+
+def assert_same_step(task, params, examples, loss, gradients):
+    """The same loss, and the same gradient of some parameters, from both."""
+    (ours, _), gradient = task.value_and_grad(params, (), examples, jax.random.key(0))
+    loss.backward()
+    assert loss.item() == pytest.approx(float(ours), rel=1e-5)
+    for parameter, find in gradients:
+        expected = np.asarray(find(gradient))
+        np.testing.assert_allclose(
+            parameter.grad, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
+        )
+
+
+def test_mnist():
+    task = RandomImages(train_points=SMALL.train_points)
+    params, _ = task.init(jax.random.key(0))
+    model = torch_tasks.mlp()
+    for i in range(3):
+        copy_linear(model[2 * i], params["layers"][i])
+    examples = task.load()["train"]
+    loss_of = torch_tasks.mnist_loss(**examples)
+    assert_same_step(
+        task,
+        params,
+        examples,
+        loss_of(model, list(range(20))),
+        [(model[0].weight, lambda g: g["layers"][0]["kernel"].T)],
+    )
+
+
+def test_qm9():
+    data, task = some_molecules(), RandomMolecules(molecules=7)
+    params = nonzero_biases(task.init(jax.random.key(0))[0])
+    model = torch_tasks.EdgeNetwork()
+    for name in ("convolution_1", "convolution_2"):
+        layer, ours = getattr(model, name), params[name]
+        copy_linear(layer.edge_network[0], ours["edge_in"])
+        copy_linear(layer.edge_network[2], ours["edge_out"])
+        copy_linear(layer.root, ours["root"])
+        with torch.no_grad():
+            layer.bias.copy_(torch.tensor(np.asarray(ours["bias"])))
+    for name in ("hidden", "head"):
+        copy_linear(getattr(model, name), params[name])
+    first = model.convolution_1.edge_network[0].weight
+    assert_same_step(
+        task,
+        params,
+        task.load(),
+        torch_tasks.qm9_loss(data)(model, list(range(7))),
+        [
+            (first, lambda g: g["convolution_1"]["edge_in"]["kernel"].T),
+            (model.convolution_2.bias, lambda g: g["convolution_2"]["bias"]),
+        ],
+    )
