@@ -147,7 +147,8 @@ def figure_of(found: list[Phase], cutoff: float, title: str) -> Figure:
             xlabel="frequency, radians per update",
             title=f"{phase.name}, steps {phase.start} to {phase.end}",
         )
-        axes.set_xscale("symlog", linthresh=phase.omega[1])
+        axes.set_xscale("symlog", linthresh=phase.omega[1])  # DC has a place too
+        axes.set_xlim(0, np.pi)
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel("share of the power before the filter")
     figure.axes[0].legend(fontsize=8)

@@ -134,7 +134,7 @@ def test_first_steps_on_real_data(real_data):
     before = evaluate(static, hyper, data, state)
     assert 0.05 < before["validation_accuracy"] < 0.2
     assert 100 < before["train_loss"] < 1000  # the scale: 8³ in the output
-    state, losses = run_chunk(static, 40, hyper, data, state)
+    state, (losses, _) = run_chunk(static, 40, hyper, data, state)
     assert losses[0] == pytest.approx(float(before["train_loss"]), rel=0.2)
     assert losses[-5:].mean() < 0.2 * losses[:5].mean()
 
@@ -167,7 +167,7 @@ def first_losses(dtype):
     with jax.enable_x64(dtype == "float64"):
         static, hyper = config.static(), config.traced()
         state = initialize(static, hyper)
-        state, losses = run_chunk(static, 3, hyper, SMALL.load(), state)
+        state, (losses, _) = run_chunk(static, 3, hyper, SMALL.load(), state)
         return np.asarray(losses), state
 
 
@@ -201,7 +201,7 @@ def test_double_precision_of_model_state():
     with jax.enable_x64(True):
         static, hyper = config.static(), config.traced()
         state = initialize(static, hyper)
-        state, losses = run_chunk(static, 1, hyper, config.task.load(), state)
+        state, (losses, _) = run_chunk(static, 1, hyper, config.task.load(), state)
         np.testing.assert_allclose(state.model_state["mean"], 0.1 * losses[0], 1e-14)
         assert state.model_state["count"] == 1
 
