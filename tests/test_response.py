@@ -19,7 +19,7 @@ from grokfast_jax import (
     moving_average,
 )
 
-OMEGA = np.linspace(0, np.pi, 33)
+OMEGA = np.linspace(0, np.pi, 34)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9, 0.98, 0.999])
