@@ -85,6 +85,8 @@ def phases(run: RunDirectory) -> list[Phase]:
 
     Memorising: from step 0 until the training accuracy first reaches 95 %.
     Generalising: from there until the validation accuracy does, or to the last step.
+    Both are cut into segments of one length, at most that of the shorter phase: they
+    could not be compared at different resolutions.
 
     Raises:
       RecordError: no projections, no accuracy, never fitted, or a phase too short.
@@ -103,27 +105,28 @@ def phases(run: RunDirectory) -> list[Phase]:
         "memorising": (0, fit),
         "generalising": (fit, len(projections) if end is None else end),
     }
+    for name, (start, stop) in bounds.items():
+        if stop - start < _SHORTEST:
+            raise RecordError(
+                f"the {name} phase has {stop - start} steps, {start} to {stop}; a "
+                f"spectrum needs {_SHORTEST}."
+            )
+    segment = min(_LONGEST, *(stop - start for start, stop in bounds.values()))
     after = filtered(projections, filter_of(run.config()))
     return [
-        _phase(name, start, stop, projections, after)
-        for name, (start, stop) in bounds.items()
+        _phase(name, slice(*steps), segment, projections, after)
+        for name, steps in bounds.items()
     ]
 
 
 def _phase(
-    name: str, start: int, end: int, before: np.ndarray, after: np.ndarray
+    name: str, steps: slice, segment: int, before: np.ndarray, after: np.ndarray
 ) -> Phase:
-    if end - start < _SHORTEST:
-        raise RecordError(
-            f"the {name} phase has {end - start} steps, {start} to {end}; a spectrum "
-            f"needs {_SHORTEST}."
-        )
-
     def power(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         omega, density = scipy.signal.welch(
-            signal[start:end].astype(np.float64),
+            signal[steps].astype(np.float64),
             fs=2 * np.pi,
-            nperseg=min(end - start, _LONGEST),
+            nperseg=segment,
             detrend=False,  # the mean is the slowest part of all
             axis=0,
         )
@@ -132,7 +135,14 @@ def _phase(
     omega, power_before = power(before)
     _, power_after = power(after)
     whole = power_before.sum()
-    return Phase(name, start, end, omega, power_before / whole, power_after / whole)
+    return Phase(
+        name,
+        steps.start,
+        steps.stop,
+        omega,
+        power_before / whole,
+        power_after / whole,
+    )
 
 
 def figure_of(found: list[Phase], cutoff: float, title: str) -> Figure:

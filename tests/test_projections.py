@@ -168,6 +168,7 @@ def test_phases_and_shares(tmp_path):
     memorising, generalising = phases(run)
     assert (memorising.start, memorising.end) == (0, 300)
     assert (generalising.start, generalising.end) == (300, 900)
+    np.testing.assert_array_equal(memorising.omega, generalising.omega)
     for phase, peak in ((memorising, 2.0), (generalising, 0.02)):
         assert phase.before.sum() == pytest.approx(1)
         assert phase.omega[phase.before.argmax()] == pytest.approx(peak, abs=0.02)
