@@ -37,7 +37,12 @@ def grokfast_adamw(
         + w\, \theta_{t-1} \right)
 
     This is ``optax.chain(grokfast_ema(alpha, lamb), optax.adamw(…))``, as the paper
-    trains MNIST, IMDb and QM9. To clip, chain ``optax.clip_by_global_norm`` before it.
+    trains MNIST, IMDb and QM9.
+
+    Order: clip → filter → decay. To clip, chain ``optax.clip_by_global_norm`` before
+    it, so that one outlier does not stay in the average; the filtered gradient may
+    then exceed the clip norm by 1 + λ. Decay follows the filter: it is no part of the
+    signal, and filtered it would act (1 + λ) times as strongly, with a delay.
 
     Args:
       learning_rate: η, a number or a schedule.
@@ -107,8 +112,12 @@ def grokfast_adam(
       \theta_t = \theta_{t-1} - \eta_t\, \mathrm{Adam}(\hat g)_t
 
     The L2 term is added after the filter, as the published runs of x·y mod 97 do it
-    (with α 0.98, λ 2, w 0.005, b2 0.98). To clip, chain ``optax.clip_by_global_norm``
-    before it.
+    (with α 0.98, λ 2, w 0.005, b2 0.98).
+
+    Order: clip → filter → decay. To clip, chain ``optax.clip_by_global_norm`` before
+    it, so that one outlier does not stay in the average; the filtered gradient may
+    then exceed the clip norm by 1 + λ. Decay follows the filter: it is no part of the
+    signal, and filtered it would act (1 + λ) times as strongly, with a delay.
 
     Args:
       learning_rate: η, a number or a schedule.

@@ -62,7 +62,7 @@ def partition_by_path(
 
     def label(path: tuple[Any, ...], leaf: Any) -> str:
         del leaf
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = _name(path)
         return next((p for p, r in patterns.items() if r.search(name)), _DEFAULT)
 
     def labels(tree: Any) -> Any:
@@ -75,6 +75,13 @@ def partition_by_path(
         return inner.init(params)
 
     return optax.GradientTransformationExtraArgs(init_fn, inner.update)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    # The variables of Flax NNX hold their array as an attribute: "kernel", "value".
+    if path and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _checked(rules: Any) -> dict[str, optax.GradientTransformation]:
@@ -101,10 +108,7 @@ def _check_all_used(patterns: Mapping[str, Any], params: Any, labels: Any) -> No
     used = set(jax.tree.leaves(labels))
     unused = [pattern for pattern in patterns if pattern not in used]
     if used and unused:  # optax.tree.map_params calls init with an empty tree
-        paths = [
-            jax.tree_util.keystr(path, simple=True, separator="/")
-            for path, _ in jax.tree_util.tree_leaves_with_path(params)
-        ]
+        paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         shown = ", ".join(paths[:20]) + (", …" if len(paths) > 20 else "")
         raise ValueError(
             f"the pattern {unused[0]!r} chooses no parameter (none has it, or an "

@@ -160,6 +160,10 @@ def _whole_response(tx: optax.GradientTransformation) -> np.ndarray:
     n = _SHORTEST  # also the time to settle: windows up to this length are full
     while n <= _LONGEST:
         response = impulse_response(tx, n)
+        if not np.isfinite(response).all():
+            raise ValueError(
+                "the response is not finite: the transformation is unstable."
+            )
         size = np.abs(response)
         if np.sum(size[n // 2 :]) <= _NEGLIGIBLE * np.sum(size):
             return response

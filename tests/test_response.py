@@ -99,6 +99,12 @@ def test_half_life_does_not_depend_on_the_gain(gain):
     assert half_life(tx) == pytest.approx(half_life(exponential_moving_average(0.9)))
 
 
+def test_growing_responses_are_refused():
+    growing = linear_filter([1.0], [1.0, -1.1], allow_unstable=True)
+    with pytest.raises(ValueError, match="not finite: the transformation is unstable"):
+        dc_gain(growing)
+
+
 def test_half_life_is_the_first_time():
     assert half_life(linear_filter([0.5, 0.0, 0.5])) == 1
 
