@@ -353,3 +353,11 @@ def test_temporary_memory_of_the_update(w, lanes):
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
         )
         assert analysis.alias_size_in_bytes >= donated  # the window stays in place
+
+
+@pytest.mark.parametrize("tx", [grokfast_ema(), grokfast_ma(7)], ids=["ema", "ma"])
+def test_complex_gradients_are_filtered_in_both_parts(tx):
+    real, imaginary = gradients(steps=30), gradients(steps=30, seed=1)
+    out = run_scan(tx, (real + 1j * imaginary).astype(np.complex64))
+    expected = run_scan(tx, real) + 1j * run_scan(tx, imaginary)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
