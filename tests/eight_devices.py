@@ -1,15 +1,12 @@
 """Checks on eight devices; ``test_sharding.py`` runs them in a process of their own."""
 
-import importlib.util
 import re
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from absl.testing import parameterized
 from flax import nnx
 
 from grokfast_jax import grokfast_ma, moving_average, skip_non_finite, state_sharding
@@ -137,29 +134,19 @@ def test_optimizer_of_flax():
         assert leaf.sharding.is_equivalent_to(expected, leaf.ndim)
 
 
-def optax_suite():
-    """Optax's own tests of sharding, a fresh import with our optimizers."""
-    spec = importlib.util.find_spec("optax._src.sharding_test")
-    if spec is None:
-        pytest.skip("this Optax comes without its tests", allow_module_level=True)
-    named = parameterized.named_parameters
+@every
+def test_types_with_their_shardings_are_stable(row):
+    """As Optax tests its own: from init to update, and eager as compiled."""
+    mesh, tx = mesh_of("explicit"), row.make()
 
-    rows = [(name, row.make()) for name, row in ROWS.items() if row.any_names]
+    def types(tree):
+        return jax.tree.map(jax.typeof, tree)
 
-    def ours(*cases):
-        is_of_optimizers = not isinstance(cases[0], tuple)  # the items of a dict
-        return named(*(rows if is_of_optimizers else cases))
-
-    suite = importlib.util.module_from_spec(spec)
-    with mock.patch.object(parameterized, "named_parameters", ours):
-        spec.loader.exec_module(suite)
-    return suite
-
-
-class TestSharding(optax_suite().ShardingTest):
-    """All of Optax's tests of sharding."""
-
-    def setUp(self):
-        super().setUp()
-        # They skip themselves by comparing versions as strings: "0.10" < "0.7.2".
-        self.enterContext(mock.patch.object(jax, "__version__", "9"))
+    with jax.set_mesh(mesh):
+        sharding = jax.sharding.NamedSharding(mesh, jax.P(None, "x"))
+        params = {"w": jnp.zeros((2, 8, 4), jnp.float16, out_sharding=sharding)}
+        state = tx.init(params)
+        assert types(jax.jit(tx.init)(params)) == types(state)
+        updated = tx.update(params, state, params)
+        assert types(updated) == types((params, state))
+        assert types(jax.jit(tx.update)(params, state, params)) == types(updated)
