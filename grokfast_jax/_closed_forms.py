@@ -32,7 +32,8 @@ def ema_frequency_response(alpha: float, omega: ArrayLike) -> np.ndarray:
     References:
       Lee et al., Grokfast, arXiv 2405.20233, section 3.
     """
-    check_hyperparameter("alpha", alpha, below=1.0)
+    # As NumPy's number: the check lets JAX's arrays pass, which may be traced.
+    check_hyperparameter("alpha", np.asarray(alpha)[()], below=1.0)
     omega = np.asarray(omega, np.float64)
     return np.asarray((1 - alpha) / (1 - alpha * np.exp(-1j * omega)))
 

@@ -18,10 +18,24 @@ class LinearFilterState(NamedTuple):
 
     Attributes:
       delays: for each section, as many copies of the parameters as its order: the
-        delay elements of the transposed direct form II.
+        delay elements of the transposed direct form II, or the accumulators of its
+        delta form.
     """
 
     delays: tuple[tuple[Any, ...], ...]
+
+
+class _Section(NamedTuple):
+    """Numerator and denominator, of equal length, a₀ = 1, in powers of z − center.
+
+    Around 0 (transposed direct form II) each delay forgets at once; around 1 (its delta
+    form) each is an accumulator, and coefficients of slow filters are small numbers,
+    whose rounding hardly moves a pole near 1.
+    """
+
+    b: np.ndarray
+    a: np.ndarray
+    center: int
 
 
 def linear_filter(
@@ -38,8 +52,10 @@ def linear_filter(
       \sum_{k=0}^{N} a_k\, y_{t-k} = \sum_{k=0}^{M} b_k\, g_{t-k}, \qquad
       H(z) = \frac{\sum_k b_k z^{-k}}{\sum_k a_k z^{-k}}
 
-    from zero initial state, per parameter, in the transposed direct form II. The
-    arguments are those of ``scipy.signal.lfilter`` and ``sosfilt``.
+    from zero initial state, per parameter, in the transposed direct form II; sections
+    of up to second order with poles nearer to 1 than to −1 in its delta form, which is
+    exact in float32 for slow filters too. The arguments are those of
+    ``scipy.signal.lfilter`` and ``sosfilt``.
 
     Args:
       b: numerator :math:`b_0 … b_M`.
@@ -59,8 +75,9 @@ def linear_filter(
       and masked leaves pass through unchanged and have no state.
 
     Raises:
-      ValueError: no or both of b and sos, wrong shape, a₀ = 0, coefficients that are
-        not finite, or a pole of modulus ≥ 1 without ``allow_unstable``.
+      ValueError: no or both of b and sos, a beside sos, wrong shape, a₀ = 0,
+        coefficients that are not finite, or a pole of modulus ≥ 1 without
+        ``allow_unstable``.
       TypeError: coefficients that are not concrete real numbers.
 
     Warns:
@@ -83,7 +100,9 @@ def linear_filter(
       >>> tx = amplify(low_pass, lamb=2.0)  # Grokfast with this filter
 
     References:
-      Oppenheim and Schafer, Discrete-Time Signal Processing, section 6.3.
+      Oppenheim and Schafer, Discrete-Time Signal Processing, section 6.3; Middleton
+      and Goodwin, Improved finite word length characteristics in digital control using
+      delta operators, IEEE Transactions on Automatic Control, 1986.
     """
     check_flag("allow_unstable", allow_unstable)
     check_accumulator_dtype(accumulator_dtype)
@@ -100,8 +119,8 @@ def linear_filter(
             return jnp.zeros_like(p, dtype=dtype)
 
         delays = tuple(
-            tuple(init_inexact(zeros, params) for _ in range(len(b) - 1))
-            for b, _ in sections
+            tuple(init_inexact(zeros, params) for _ in section.b[1:])
+            for section in sections
         )
         for dtype in dtypes:
             _warn_of_moved_poles(sections, dtype)
@@ -116,8 +135,8 @@ def linear_filter(
             return g.astype(accumulator_dtype_for(g, accumulator_dtype))
 
         signal, new_delays = map_inexact(widen, updates), []
-        for (b, a), delays in zip(sections, state.delays, strict=True):
-            signal, delays = _section(b, a, signal, delays)
+        for section, delays in zip(sections, state.delays, strict=True):
+            signal, delays = _step(section, signal, delays)
             new_delays.append(delays)
         outputs = map_inexact(lambda g, y: y.astype(g.dtype), updates, signal)
         return outputs, LinearFilterState(tuple(new_delays))
@@ -125,10 +144,11 @@ def linear_filter(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _section(
-    b: np.ndarray, a: np.ndarray, x: Any, delays: tuple[Any, ...]
+def _step(
+    section: _Section, x: Any, delays: tuple[Any, ...]
 ) -> tuple[Any, tuple[Any, ...]]:
-    """One step of a section of order n: y = b₀x + z₁, zᵢ ← zᵢ₊₁ + bᵢx − aᵢy."""
+    """One step: y = b₀x + z₁, zᵢ ← center·zᵢ + zᵢ₊₁ + bᵢx − aᵢy."""
+    b, a, center = section
 
     def output(x: jax.Array, *first: jax.Array) -> jax.Array:
         return sum(first, float(b[0]) * x)
@@ -137,18 +157,21 @@ def _section(
 
     def shift(i: int) -> Any:
         def advance(z: jax.Array, x: jax.Array, y: jax.Array, *after: Any) -> jax.Array:
-            return sum(after, float(b[i]) * x - float(a[i]) * y).astype(z.dtype)
+            kept = (z,) if center else ()
+            terms = sum(after, float(b[i]) * x - float(a[i]) * y)
+            return sum(kept, terms).astype(z.dtype)
 
         return map_inexact(advance, delays[i - 1], x, y, *delays[i : i + 1])
 
     return y, tuple(shift(i) for i in range(1, len(b)))
 
 
-def _sections(b: Any, a: Any, sos: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Numerator and denominator of each section, of equal length, with a₀ = 1."""
+def _sections(b: Any, a: Any, sos: Any) -> list[_Section]:
     if (b is None) == (sos is None):
         raise ValueError("give either b (and a) or sos, not both and not neither.")
     if sos is not None:
+        if not np.array_equal(a, (1.0,)):
+            raise ValueError("sos holds its denominators: give no a beside it.")
         sections = _coefficients("sos", sos, dimensions=2)
         if sections.shape[1] != 6:
             raise ValueError(
@@ -157,7 +180,7 @@ def _sections(b: Any, a: Any, sos: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         pairs = [(section[:3], section[3:]) for section in sections]
     else:
         pairs = [(_coefficients("b", b), _coefficients("a", a))]
-    return [_normalized(*pair) for pair in pairs]
+    return [_section(*pair) for pair in pairs]
 
 
 def _coefficients(name: str, values: Any, dimensions: int = 1) -> np.ndarray:
@@ -169,27 +192,38 @@ def _coefficients(name: str, values: Any, dimensions: int = 1) -> np.ndarray:
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(
             f"{name} must have {dimensions} dimension(s) and not be empty, got the "
-            f"shape {array.shape}."
+            f"shape {array.shape}. (Second-order sections are the argument sos.)"
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {values!r}.")
     return array.astype(np.float64)
 
 
-def _normalized(b: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _section(b: np.ndarray, a: np.ndarray) -> _Section:
     if a[0] == 0:
         raise ValueError("the first coefficient of a denominator must not be 0.")
     length = max(len(b), len(a))
     b, a = (np.pad(c, (0, length - len(c))) / a[0] for c in (b, a))
-    return b, a
+    if length <= 3 and a[1:2].sum() < 0:  # minus the sum of the poles
+        return _Section(_around_one(b), _around_one(a), 1)
+    return _Section(b, a, 0)
 
 
-def _poles(a: np.ndarray) -> np.ndarray:
-    return np.roots(a)
+def _around_one(c: np.ndarray) -> np.ndarray:
+    """Coefficients of a polynomial of z in powers of z − 1, highest first."""
+    c = c.copy()
+    for n in range(len(c), 1, -1):  # divide by z − 1: the last sum is the remainder
+        c[:n] = np.cumsum(c[:n])
+    return c
 
 
-def _check_stable(sections: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    poles = np.concatenate([_poles(a) for _, a in sections])
+def _poles(section: _Section, dtype: Any = np.float64) -> np.ndarray:
+    """The poles, with the coefficients rounded to a dtype."""
+    return section.center + np.roots(section.a.astype(dtype).astype(np.float64))
+
+
+def _check_stable(sections: list[_Section]) -> None:
+    poles = np.concatenate([_poles(section) for section in sections])
     radius = max(np.abs(poles), default=0.0)
     if radius >= 1:
         raise ValueError(
@@ -198,20 +232,19 @@ def _check_stable(sections: list[tuple[np.ndarray, np.ndarray]]) -> None:
         )
 
 
-def _warn_of_moved_poles(
-    sections: list[tuple[np.ndarray, np.ndarray]], dtype: Any
-) -> None:
+def _warn_of_moved_poles(sections: list[_Section], dtype: Any) -> None:
     """Compare each section's poles with those of its rounded coefficients."""
     worst = 0.0
-    for _, a in sections:
-        poles, rounded = _poles(a), _poles(a.astype(dtype).astype(np.float64))
-        for pole in poles:
+    for section in sections:
+        rounded = _poles(section, dtype)
+        for pole in _poles(section):
             moved = np.abs(rounded - pole).min()
             worst = max(worst, float(moved / max(abs(1 - abs(pole)), 1e-300)))
     if worst > 0.01:
+        is_long = any(len(section.a) > 3 for section in sections)
+        advice = "use second-order sections (sos=…) or " if is_long else "use "
         warnings.warn(
             f"rounding the coefficients to {dtype} moves a pole by {worst:.1%} of its "
-            "distance to the unit circle: use second-order sections (sos=…) or "
-            "accumulator_dtype=jnp.float64.",
+            f"distance to the unit circle: {advice}accumulator_dtype=jnp.float64.",
             stacklevel=3,
         )

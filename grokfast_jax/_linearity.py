@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from grokfast_jax._checks import check_count
+from grokfast_jax._checks import check_count, check_transformation
 
 _TOLERANCE = 1e-5  # above the rounding of state that is float32 by choice
 _SHAPE = (2, 2)  # of the one parameter, whose values are 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no one equality
 class Verdict:
     """Answer of :func:`is_linear` or :func:`is_time_invariant`; true or false itself.
 
@@ -32,7 +32,9 @@ class Verdict:
 
     holds: bool
     error: float
-    counterexample: tuple[np.ndarray, np.ndarray | int] | None
+    counterexample: tuple[np.ndarray, np.ndarray | int] | None = dataclasses.field(
+        repr=False
+    )
 
     def __bool__(self) -> bool:
         return self.holds
@@ -55,7 +57,7 @@ def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
       A :class:`Verdict` with a counterexample if not.
 
     Raises:
-      ValueError, TypeError: n < 1 or no integer.
+      ValueError, TypeError: n < 1 or no integer; tx is no transformation.
 
     Example:
       >>> import optax
@@ -68,6 +70,7 @@ def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
       Lee et al., Grokfast, arXiv 2405.20233, theorem A.1: for a linear optimizer,
       filtering gradients is filtering updates.
     """
+    check_transformation("tx", tx)
     check_count("n", n, 1)
     x, y = np.random.default_rng(0).normal(size=(2, n, *_SHAPE))
     pairs = [(s * x, s * y) for s in (1e-3, 1.0, 1e3, 1e6)]
@@ -99,7 +102,7 @@ def is_time_invariant(tx: optax.GradientTransformation, n: int = 1024) -> Verdic
       A :class:`Verdict` with a counterexample if not.
 
     Raises:
-      ValueError, TypeError: n < 1 or no integer.
+      ValueError, TypeError: n < 1 or no integer; tx is no transformation.
 
     Example:
       >>> from grokfast_jax import grokfast_ema, is_time_invariant
@@ -110,6 +113,7 @@ def is_time_invariant(tx: optax.GradientTransformation, n: int = 1024) -> Verdic
     References:
       Lee et al., Grokfast, arXiv 2405.20233, theorem A.1.
     """
+    check_transformation("tx", tx)
     check_count("n", n, 1)
     x = np.random.default_rng(0).normal(size=(n, *_SHAPE))
     run = _runner(tx)

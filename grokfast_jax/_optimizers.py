@@ -11,7 +11,7 @@ from typing import Any
 
 import optax
 
-from grokfast_jax._checks import Hyperparameter
+from grokfast_jax._checks import Hyperparameter, check_hyperparameter
 from grokfast_jax._grokfast import grokfast_ema
 
 
@@ -46,7 +46,8 @@ def grokfast_adamw(
 
     Args:
       learning_rate: η, a number or a schedule.
-      alpha: decay rate of the filter, in [0, 1). See :func:`grokfast_ema`.
+      alpha: decay rate of the filter, in [0, 1). For the filter's other options chain
+        :func:`grokfast_ema` before the optimizer.
       lamb: gain of the filter, ≥ 0.
       b1: decay rate of Adam's first moment.
       b2: decay rate of Adam's second moment.
@@ -62,7 +63,8 @@ def grokfast_adamw(
       An optimizer; its ``update`` needs ``params``. State: three copies of them.
 
     Raises:
-      ValueError, TypeError: alpha or lamb out of its range or of the wrong type.
+      ValueError, TypeError: alpha, lamb or weight_decay out of its range or of the
+        wrong type.
 
     Example:
       >>> import jax.numpy as jnp
@@ -77,6 +79,7 @@ def grokfast_adamw(
     References:
       Lee et al., Grokfast, arXiv 2405.20233, section 3.
     """
+    check_hyperparameter("weight_decay", weight_decay)
     adamw = optax.adamw(
         learning_rate,
         b1=b1,
@@ -121,7 +124,8 @@ def grokfast_adam(
 
     Args:
       learning_rate: η, a number or a schedule.
-      alpha: decay rate of the filter, in [0, 1). See :func:`grokfast_ema`.
+      alpha: decay rate of the filter, in [0, 1). For the filter's other options chain
+        :func:`grokfast_ema` before the optimizer.
       lamb: gain of the filter, ≥ 0.
       b1: decay rate of Adam's first moment.
       b2: decay rate of Adam's second moment.
@@ -137,7 +141,7 @@ def grokfast_adam(
       An optimizer; its ``update`` needs ``params``. State: three copies of them.
 
     Raises:
-      ValueError, TypeError: alpha or lamb out of its range or of the wrong type.
+      ValueError, TypeError: alpha, lamb or l2 out of its range or of the wrong type.
 
     Example:
       >>> import jax.numpy as jnp
@@ -152,6 +156,7 @@ def grokfast_adam(
     References:
       Lee et al., Grokfast, arXiv 2405.20233, section 2, and its public code.
     """
+    check_hyperparameter("l2", l2)
     return optax.chain(
         grokfast_ema(alpha, lamb),
         optax.add_decayed_weights(l2, mask),

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from grokfast_jax._checks import check_count
+from grokfast_jax._checks import check_count, check_transformation
 
-_SHORTEST, _LONGEST = 1 << 14, 1 << 17
+_SHORTEST, _LONGEST = 1 << 14, 1 << 21
+_SETTLE = 1 << 20
+_LATER = 104_729  # a prime: whatever repeats every k updates is at another phase then
 _NEGLIGIBLE = 1e-6
 _BLOCK = 128
 
@@ -39,7 +41,7 @@ def impulse_response(
 
     Raises:
       ValueError: n < 1 or settle < 0.
-      TypeError: n or settle is not an integer.
+      TypeError: n or settle is not an integer, or tx no transformation.
 
     Example:
       >>> from grokfast_jax import impulse_response, moving_average
@@ -52,6 +54,13 @@ def impulse_response(
     check_count("n", n, 1)
     settle = n if settle is None else settle
     check_count("settle", settle, 0)
+    return _outputs(tx, 1.0, n, settle)
+
+
+def _outputs(
+    tx: optax.GradientTransformation, impulse: float, n: int, settle: int
+) -> np.ndarray:
+    check_transformation("tx", tx)
     tx = optax.with_extra_args_support(tx)
 
     @jax.jit
@@ -64,7 +73,7 @@ def impulse_response(
             output, state = tx.update(g, state, zero)
             return state, output
 
-        gradients = jnp.zeros(settle + n).at[settle].set(1.0)
+        gradients = jnp.zeros(settle + n).at[settle].set(impulse)
         return jax.lax.scan(step, tx.init(zero), gradients)[1][settle:]
 
     with jax.enable_x64(True):
@@ -78,9 +87,10 @@ def frequency_response(
 
     .. math:: H(\omega) = \sum_{t \ge 0} h(t)\, e^{-j\omega t}
 
-    from the measured :func:`impulse_response`, after 16,384 updates to settle and as
-    long as it takes to die out. :func:`ema_frequency_response` and
-    :func:`ma_frequency_response` are the closed forms of the two averages.
+    from the measured :func:`impulse_response`, after 1,048,576 updates to settle (a
+    later start is not seen) and as long as it takes to die out.
+    :func:`ema_frequency_response` and :func:`ma_frequency_response` are the closed
+    forms of the two averages.
 
     Args:
       tx: a linear transformation.
@@ -90,7 +100,8 @@ def frequency_response(
       Complex gains, shaped like omega, complex128.
 
     Raises:
-      ValueError: the response has not died out after 131,072 updates.
+      ValueError: the response has not died out after 2,097,152 updates, or depends on
+        the size of the impulse or on the update at which it comes.
 
     Example:
       >>> import numpy as np
@@ -104,7 +115,9 @@ def frequency_response(
     # e^{−jωt} for t = block · B + i is a product: two small tables, not a large one.
     within = np.exp(-1j * np.outer(np.arange(_BLOCK), omega.ravel()))
     starts = np.exp(-1j * np.outer(_BLOCK * np.arange(len(response)), omega.ravel()))
-    return np.asarray(np.sum(starts * (response @ within), axis=0).reshape(omega.shape))
+    # Not response @ within, whose threads wait for one another on busy cores.
+    blocks = np.einsum("ti,io->to", response, within)
+    return np.asarray(np.sum(starts * blocks, axis=0).reshape(omega.shape))
 
 
 def dc_gain(tx: optax.GradientTransformation) -> float:
@@ -114,7 +127,8 @@ def dc_gain(tx: optax.GradientTransformation) -> float:
       tx: a linear transformation.
 
     Raises:
-      ValueError: the response has not died out after 131,072 updates.
+      ValueError: the response has not died out after 2,097,152 updates, or depends on
+        the size of the impulse or on the update at which it comes.
 
     Example:
       >>> from grokfast_jax import dc_gain, grokfast_ma
@@ -128,8 +142,8 @@ def half_life(tx: optax.GradientTransformation) -> float:
     r"""Updates until the answer to a constant gradient has come half of its way.
 
     The t at which the step response :math:`s(t) = \sum_{u<t} h(u)`, linear in between,
-    first reaches half of the :func:`dc_gain`: about :math:`\ln ½ / \ln α` for an
-    exponential moving average, w/2 for a windowed one.
+    first reaches half of the :func:`dc_gain`: w/2 for a windowed average, about
+    :math:`\ln ½ / \ln α` for a slow exponential one.
 
     Args:
       tx: a linear transformation whose DC gain is not 0.
@@ -138,8 +152,9 @@ def half_life(tx: optax.GradientTransformation) -> float:
       Updates.
 
     Raises:
-      ValueError: the DC gain is 0, or the response has not died out after 131,072
-        updates.
+      ValueError: the DC gain is 0, the response has not died out after 2,097,152
+        updates, or depends on the size of the impulse or on the update at which it
+        comes.
 
     Example:
       >>> from grokfast_jax import half_life, moving_average
@@ -157,18 +172,31 @@ def half_life(tx: optax.GradientTransformation) -> float:
 
 def _whole_response(tx: optax.GradientTransformation) -> np.ndarray:
     """The impulse response in float64, long enough that the second half is nothing."""
-    n = _SHORTEST  # also the time to settle: windows up to this length are full
+    n = _SHORTEST
     while n <= _LONGEST:
-        response = impulse_response(tx, n)
+        response = _outputs(tx, 1.0, n, _SETTLE)
         if not np.isfinite(response).all():
             raise ValueError(
                 "the response is not finite: the transformation is unstable."
             )
         size = np.abs(response)
         if np.sum(size[n // 2 :]) <= _NEGLIGIBLE * np.sum(size):
+            _check_repeats(tx, response)
             return response
         n *= 2
     raise ValueError(
-        f"the response has not died out after {_LONGEST} updates: the transformation "
+        f"the response has not died out after {_LONGEST:,} updates: the transformation "
         "is not stable, or slower than can be measured."
     )
+
+
+def _check_repeats(tx: optax.GradientTransformation, response: np.ndarray) -> None:
+    """Another impulse, later, must have the same response."""
+    other = _outputs(tx, -2.0, len(response), _SETTLE + _LATER) / -2
+    error = np.max(np.abs(other - response))
+    if not error <= _NEGLIGIBLE * np.max(np.abs(response)):
+        raise ValueError(
+            f"the response to an impulse of −2 after {_SETTLE + _LATER:,} updates is "
+            f"not −2 times that to an impulse of 1 after {_SETTLE:,}: the "
+            "transformation has no one response (see is_linear, is_time_invariant)."
+        )

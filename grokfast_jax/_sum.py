@@ -72,7 +72,11 @@ def sum_of(
     for index, part in enumerate(parts):
         is_filter = isinstance(part, optax.GradientTransformation)  # a tuple of two
         if is_filter or not isinstance(part, tuple) or len(part) != 2:
-            raise TypeError(f"part {index} must be a (filter, weight) pair: {part!r}.")
+            raise TypeError(
+                f"part {index} must be a (filter, weight) pair, as in "
+                "sum_of((tx, 1.0), (other, 2.0)) or sum_of(*pairs), "
+                f"got {type(part).__name__}."
+            )
         check_transformation(f"filter {index}", part[0])
         check_hyperparameter(f"weight {index}", part[1], minimum=None)
     filters = [optax.with_extra_args_support(tx) for tx, _ in parts]
@@ -86,21 +90,24 @@ def sum_of(
     def update_fn(
         updates: Any, state: SumOfState, params: Any = None, **extra_args: Any
     ) -> tuple[Any, SumOfState]:
+        # Wide, so that a small difference of two filters is not one of rounded outputs.
+        wide = map_inexact(lambda g: g.astype(at_least_float32(g.dtype)), updates)
         results = [
-            tx.update(updates, part, params, **extra_args)
+            tx.update(wide, part, params, **extra_args)
             for tx, part in zip(filters, state.parts, strict=True)
         ]
         gains = [value_at(weight, state.count) for weight in weights]
 
         def add(g: jax.Array, *outputs: jax.Array) -> jax.Array:
-            wide = at_least_float32(g.dtype)
-            terms = (
-                gain * y.astype(wide) for gain, y in zip(gains, outputs, strict=True)
-            )
+            terms = (gain * y for gain, y in zip(gains, outputs, strict=True))
             return sum(terms).astype(g.dtype)
 
         outputs = map_inexact(add, updates, *(output for output, _ in results))
-        new_parts = tuple(part for _, part in results)
+        # A filter that keeps its inputs as they come would now keep wide ones.
+        new_parts = tuple(
+            optax.tree.cast_like(new, old)
+            for (_, new), old in zip(results, state.parts, strict=True)
+        )
         return outputs, SumOfState(optax.safe_increment(state.count), new_parts)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -11,6 +11,7 @@ from flax import nnx
 
 from grokfast_jax import grokfast_ma, moving_average, skip_non_finite, state_sharding
 from tests.table import ROWS
+from tests.test_lanes import configs, together
 
 COLLECTIVE = re.compile(
     r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[-a-z]*\("
@@ -47,11 +48,13 @@ def test_sharded_like_unsharded_and_without_collectives(row, kind):
     with jax.set_mesh(mesh):
         state = jax.jit(tx.init, out_shardings=wanted)(params)
         update = jax.jit(tx.update)
+        others = update._cache_size()  # that of one device
         check_shardings(state, wanted)
         for seed in range(1, 8):
             g = jax.device_put(values(seed), shardings)
             out, state = update(g, state, params)
         check_shardings((out, state), (shardings, wanted))
+        assert update._cache_size() == others + 1  # spelled as the update spells them
         if row.factory.__name__ != "_guarded":  # which exchanges its verdict
             text = update.lower(g, state, params).compile().as_text()
             assert not COLLECTIVE.search(text)
@@ -150,3 +153,17 @@ def test_types_with_their_shardings_are_stable(row):
         updated = tx.update(params, state, params)
         assert types(updated) == types((params, state))
         assert types(jax.jit(tx.update)(params, state, params)) == types(updated)
+
+
+def test_lanes_divided_among_devices_are_the_same_lanes():
+    lanes = configs("ma")
+    mesh = jax.make_mesh(
+        (3,),
+        ("lanes",),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=jax.devices()[:3],
+    )
+    whole = together(lanes, "map", chunks=1)
+    divided = together(lanes, "map", chunks=1, mesh=mesh)
+    jax.tree.map(np.testing.assert_array_equal, divided, whole)
+    assert len(divided[2].params["head"]["kernel"].sharding.device_set) == 3

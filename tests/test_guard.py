@@ -131,3 +131,14 @@ def test_window_is_neither_copied_nor_selected(lanes):
     analysis = compiled.memory_analysis()
     assert analysis.temp_size_in_bytes < 5.1 * g.nbytes
     assert analysis.alias_size_in_bytes > 51 * g.nbytes
+
+
+def test_counters_saturate():
+    tx, end = skip_non_finite(optax.identity()), jnp.iinfo(jnp.int32).max
+    state = tx.init(jnp.zeros(2))._replace(
+        notfinite_count=jnp.int32(end), total_notfinite=jnp.int32(end)
+    )
+    _, state = tx.update(jnp.full(2, jnp.nan), state)
+    assert state.notfinite_count == state.total_notfinite == end
+    _, state = tx.update(jnp.ones(2), state)
+    assert (state.notfinite_count, state.total_notfinite) == (0, end)

@@ -68,18 +68,23 @@ def test_equals_lfilter_in_float32(name):
     assert relative_error(run_scan(linear_filter(b, a), g), expected) < 1e-5
 
 
-@pytest.mark.parametrize(("order", "cutoff"), [(2, 0.01), (4, 0.006), (6, 0.05)])
-def test_sections_of_slow_butterworth_filters(order, cutoff):
-    sos = scipy.signal.butter(order, cutoff, output="sos")
-    g = 1 + signal(np.float32, 3000)
+@pytest.mark.parametrize("kind", ["lowpass", "highpass"])
+@pytest.mark.parametrize(
+    ("order", "cutoff"),
+    [(1, 1e-4), (2, 0.01), (2, 1e-4), (4, 0.006), (4, 1e-3), (6, 0.05), (4, 0.9)],
+)
+def test_sections_of_butterworth_filters(order, cutoff, kind):
+    sos = scipy.signal.butter(order, cutoff, kind, output="sos")
+    g = 1 + signal(np.float32, 30_000)
     expected = scipy.signal.sosfilt(sos, g.astype(np.float64), axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours = run_scan(linear_filter(sos=sos), g)
-    assert relative_error(ours, expected) < 1e-3
+    assert relative_error(ours, expected) < 1e-5
     with jax.enable_x64(True):
         ours = run_scan(linear_filter(sos=sos), g.astype(np.float64))
-        assert relative_error(ours, expected) < 1e-11
+        # SciPy's own coefficients around 0 are what limits the slowest of them.
+        assert relative_error(ours, expected) < 1e-10
 
 
 def test_warns_where_float32_moves_a_pole():
@@ -149,6 +154,8 @@ def test_other_dtypes_and_leaves(dtype):
         (lambda: linear_filter([1], [1, -1]), ValueError, "radius is 1,"),
         (lambda: linear_filter([1], allow_unstable=1), TypeError, "allow_unstable"),
         (lambda: jax.jit(lambda b: linear_filter(b))(jnp.ones(2)), TypeError, "traced"),
+        (lambda: linear_filter(a=[1, 0.5], sos=np.ones((1, 6))), ValueError, "no a "),
+        (lambda: linear_filter(np.ones((1, 6))), ValueError, "the argument sos"),
     ],
 )
 def test_bad_arguments(make, error, message):

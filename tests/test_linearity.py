@@ -117,6 +117,15 @@ def test_longer_sequences_see_more():
 def test_bad_length(ask):
     with pytest.raises(ValueError, match="n must be an integer ≥ 1, got 0"):
         ask(optax.identity(), 0)
+    with pytest.raises(TypeError, match=r"tx must be an optax\.Grad.* got 3"):
+        ask(3)
+
+
+def test_verdicts_are_short_and_go_into_sets():
+    no = is_linear(optax.clip(1.0))
+    assert repr(no).startswith("Verdict(holds=False, error=")
+    assert len(repr(no)) < 80
+    assert no in {no, is_linear(optax.clip(1.0))}
 
 
 def with_params_of_one(tx):

@@ -11,39 +11,23 @@ import optax
 import pytest
 from absl.testing import parameterized
 
-from grokfast_jax import (
-    amplify,
-    grokfast_adam,
-    grokfast_adamw,
-    grokfast_ema,
-    grokfast_ma,
-    linear_filter,
-    moving_average,
-    partition_by_path,
-    skip_non_finite,
-    sum_of,
-)
+from tests.table import ROWS
 
 
-def _before_adam(make):
-    """An optimizer from a filter with the gain ``lamb``."""
+def _optimizer(row):
+    """The row before Adam, or alone where it is a whole optimizer."""
+    if "learning_rate" in row.options:
+        return row.factory
 
-    def factory(learning_rate: optax.ScalarOrSchedule, lamb=2.0):
-        return optax.chain(make(lamb), optax.adam(learning_rate))
+    def factory(learning_rate: optax.ScalarOrSchedule):
+        return optax.chain(row.make(), optax.adam(learning_rate))
 
     return factory
 
 
-FACTORIES = {
-    "ema": _before_adam(lambda lamb: grokfast_ema(0.9, lamb)),
-    "ma": _before_adam(lambda lamb: grokfast_ma(10, lamb)),
-    "linear": _before_adam(lambda lamb: amplify(linear_filter([0.1], [1, -0.9]), lamb)),
-    "sum": _before_adam(lambda lamb: amplify(sum_of((moving_average(5), lamb)), 1.0)),
-    "by_path": _before_adam(lambda lamb: partition_by_path({"": grokfast_ema(0.9)})),
-    "guarded": _before_adam(lambda lamb: skip_non_finite(grokfast_ma(10, lamb))),
-    "grokfast_adam": grokfast_adam,
-    "grokfast_adamw": grokfast_adamw,
-}
+# The first row of each transformation that takes trees of any names.
+FIRST = {row.factory: name for name, row in reversed(ROWS.items()) if row.any_names}
+FACTORIES = {name: _optimizer(ROWS[name]) for name in FIRST.values()}
 OPTIMIZERS = tuple(
     {
         "opt_name": name,

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from grokfast_jax import grokfast_adam, grokfast_adamw
@@ -25,11 +26,13 @@ def twin(gradients, theta, coupled, decoupled, rate, alpha, lamb, b1, b2, eps):
 
 
 def train(optimizer, gradients, theta):
-    params = jnp.asarray(theta)
+    """Two parameters alike."""
+    params = dict.fromkeys(("decays", "does_not"), jnp.asarray(theta))
     state = optimizer.init(params)
     for g in gradients:
-        updates, state = optimizer.update(jnp.asarray(g), state, params)
-        params = params + updates
+        both = dict.fromkeys(params, jnp.asarray(g))
+        updates, state = optimizer.update(both, state, params)
+        params = optax.apply_updates(params, updates)
     return params
 
 
@@ -43,12 +46,14 @@ def test_equals_the_twin(make, name, decays, masked):
     gradients, theta = rng.normal(size=(STEPS, 4)), rng.normal(size=4)
     options = {name: 0.3, **OPTIONS}
     if masked:
-        options["mask"] = lambda params: jax.tree.map(lambda _: False, params)
-        decays = (0, 0)
+        options["mask"] = {"decays": True, "does_not": False}
     with jax.enable_x64(True):
         ours = train(make(0.1, **options), gradients, theta)
     expected = twin(gradients, theta, *decays, 0.1, **OPTIONS)
-    np.testing.assert_allclose(ours, expected, rtol=1e-10)
+    np.testing.assert_allclose(ours["decays"], expected, rtol=1e-10)
+    if masked:
+        expected = twin(gradients, theta, 0, 0, 0.1, **OPTIONS)
+    np.testing.assert_allclose(ours["does_not"], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("make", [grokfast_adam, grokfast_adamw])
@@ -57,6 +62,9 @@ def test_arguments_are_checked_and_schedules_pass(make):
         make(1e-3, alpha=1.0)
     with pytest.raises(ValueError, match="lamb must be in"):
         make(1e-3, lamb=-1.0)
+    for decay in (-0.1, np.nan):
+        with pytest.raises(ValueError, match=r"(weight_decay|l2) must be in"):
+            make(1e-3, **{"l2" if make is grokfast_adam else "weight_decay": decay})
     rates = []
     optimizer = make(lambda count: jnp.where(count < 1, 0.0, 0.5))
     state, params = optimizer.init(jnp.zeros(2)), jnp.zeros(2)

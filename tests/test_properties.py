@@ -88,9 +88,22 @@ def test_time_invariance(row):
 @pytest.mark.parametrize("name", ROWS)
 def test_the_table_tells_the_truth(name):
     row = ROWS[name]
-    if row.any_names:
-        assert bool(is_linear(row.make(), 16)) == row.linear
-        assert bool(is_time_invariant(row.make(), 16)) == row.time_invariant
+    tx = row.make() if row.any_names else _on_a_tree(row.make())
+    assert bool(is_linear(tx, 16)) == row.linear
+    assert bool(is_time_invariant(tx, 16)) == row.time_invariant
+
+
+def _on_a_tree(tx):
+    """Of the one parameter, as "w" and as "b", the sum of both outputs."""
+
+    def both(leaf):
+        return {"w": leaf, "b": 2 * leaf}
+
+    def update(g, state, params):
+        out, state = tx.update(both(g), state, both(params))
+        return out["w"] + out["b"], state
+
+    return optax.GradientTransformation(lambda params: tx.init(both(params)), update)
 
 
 @few

@@ -1,5 +1,6 @@
 """Measured responses against closed forms, SciPy and each other."""
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -62,6 +63,17 @@ def test_closed_forms_have_the_period_of_all_sampled_signals():
             )
 
 
+@pytest.mark.parametrize("alpha", [1.5, jnp.float32(1.5), np.nan])
+def test_closed_form_outside_its_range(alpha):
+    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\)"):
+        ema_frequency_response(alpha, 0.0)
+
+
+def test_what_is_no_transformation():
+    with pytest.raises(TypeError, match=r"tx must be an optax\.Grad.* got 3"):
+        dc_gain(3)
+
+
 def test_settling():
     first = impulse_response(grokfast_ema(0.9, 2.0), 3, settle=0)
     np.testing.assert_allclose(first, [3, 1.8, 1.62], rtol=1e-5)  # starts from it
@@ -87,6 +99,27 @@ def test_dc_gain(tx, gain):
 def test_slow_filters_are_measured_to_their_end():
     slow = exponential_moving_average(1 - 3e-4)
     assert dc_gain(slow) == pytest.approx(1, rel=2e-6)
+    assert dc_gain(exponential_moving_average(0.9999)) == pytest.approx(1, rel=2e-6)
+    assert dc_gain(grokfast_ma(40_000, 5.0)) == pytest.approx(6)  # late to start
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        optax.adam(1e-3),  # answers with the sign alone
+        optax.clip(1.5),
+        optax.MultiSteps(optax.sgd(1.0), 3).gradient_transformation(),
+        optax.MultiSteps(optax.sgd(1.0), 5).gradient_transformation(),
+    ],
+)
+def test_what_has_no_one_response_is_refused(tx):
+    for measure in (dc_gain, half_life, lambda tx: frequency_response(tx, 0.0)):
+        with pytest.raises(ValueError, match="has no one response"):
+            measure(tx)
+
+
+def test_slow_filters_scaled_down():
+    slow = exponential_moving_average(1 - 3e-4)
     small = optax.chain(slow, optax.scale(1e-5))
     assert dc_gain(small) == pytest.approx(1e-5, rel=2e-6)
 
@@ -120,7 +153,7 @@ def test_any_filter_of_scipy():
 def test_what_does_not_die_out_or_has_no_gain():
     running_sum = linear_filter([1], [1, -1], allow_unstable=True)
     for measure in (dc_gain, half_life, lambda tx: frequency_response(tx, 0.0)):
-        with pytest.raises(ValueError, match="not died out after 131072 updates"):
+        with pytest.raises(ValueError, match="not died out after 2,097,152 updates"):
             measure(running_sum)
     for nothing in (
         linear_filter([1, -1]),

@@ -36,11 +36,11 @@ def test_one_sharding_for_all_and_a_tree_for_some():
     some = state_sharding(tx, params, {"a": ROWS_OF_X, "i": everywhere, "none": None})
     for shardings in (one, some):
         assert jax.tree.structure(shardings) == jax.tree.structure(tx.init(params))
-        assert shardings[0].ring["a"]["w"].spec == jax.P(None, "x")
+        assert shardings[0].ring["a"]["w"].spec == jax.P(None, "x", None)
         assert shardings[0].ring["i"] == optax.MaskedNode()
         assert shardings[0].slot.spec == jax.P()
-        assert shardings[1].mu["a"]["w"].spec == jax.P("x")
-    assert some[1].mu["i"].spec == jax.P()
+        assert shardings[1].mu["a"]["w"].spec == jax.P("x", None)
+    assert some[1].mu["i"].is_fully_replicated
 
 
 def test_state_of_another_shape_is_replicated():
@@ -70,6 +70,11 @@ def test_injected_and_masked():
     [
         (jax.P("x"), TypeError, "must be of jax.sharding.NamedSharding, got P"),
         ({"w": ROWS_OF_X, "more": ROWS_OF_X}, ValueError, "key"),
+        (
+            jax.sharding.NamedSharding(MESH, jax.P(None, "x")),
+            ValueError,
+            r"more axes than a parameter of shape \(2,\)",
+        ),
     ],
 )
 def test_bad_shardings(shardings, error, message):
@@ -80,3 +85,33 @@ def test_bad_shardings(shardings, error, message):
 def test_no_parameters():
     with pytest.raises(ValueError, match="params must hold at least one array"):
         state_sharding(grokfast_ema(), {}, ROWS_OF_X)
+
+
+@pytest.mark.parametrize("make", [optax.lbfgs, lambda: optax.sm3(0.1)])
+def test_optimizers_that_optax_cannot_map(make):
+    with pytest.raises(ValueError, match="cannot tell which state of this optimizer"):
+        state_sharding(make(), {"w": np.ones(2), "b": np.ones(2)}, ROWS_OF_X)
+
+
+def test_numbers_are_parameters():
+    assert (
+        state_sharding(
+            optax.trace(0.9), {"w": 1.0}, jax.sharding.NamedSharding(MESH, jax.P())
+        )
+        .trace["w"]
+        .spec
+        == jax.P()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("Auto", jax.P(None, "x")), ("Explicit", jax.P(None, "x", None))]
+)
+def test_specs_are_spelled_as_the_update_spells_them(kind, spec):
+    """Else the second update would compile again; on eight devices it is counted."""
+    axis_type = getattr(jax.sharding.AxisType, kind)
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(axis_type,))
+    for given in (jax.P("x"), jax.P("x", None)):
+        sharding = jax.sharding.NamedSharding(mesh, given)
+        ring = state_sharding(moving_average(4), jnp.ones((2, 3)), sharding).ring
+        assert tuple(ring.spec) == tuple(spec)

@@ -22,6 +22,7 @@ from grokfast_jax import (
 from tests.running import run_jit, run_scan
 
 OMEGA = np.linspace(0, np.pi, 33)
+KEEPS = optax.trace(0.5)
 GRADIENTS = np.random.default_rng(0).normal(size=(300, 5))
 
 
@@ -60,6 +61,18 @@ def test_high_and_band_pass_of_averages():
     for tx in (sum_of((identity, 1.0), (ma, -1.0)), sum_of((fast, 1.0), (slow, -1.0))):
         assert abs(frequency_response(tx, 0.0)) < 1e-9
         assert abs(frequency_response(tx, 0.05)) > 0.5
+
+
+def test_a_small_difference_of_filters_in_16_bits():
+    g = jnp.asarray(1 + 0.1 * GRADIENTS, jnp.bfloat16)
+    tx = sum_of((moving_average(10), 1.0), (moving_average(11), -1.0), (KEEPS, 0.0))
+    state = tx.init(g[0])
+    assert state.parts[2].trace.dtype == jnp.bfloat16  # as the filter alone keeps it
+    ours = run_scan(tx, g)
+    parts = [run_scan(moving_average(w), np.float32(g)) for w in (10, 11)]
+    expected = parts[0] - parts[1]
+    assert ours.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(ours), expected, rtol=2**-8, atol=1e-6)
 
 
 def test_weights_may_be_schedules_and_traced():
