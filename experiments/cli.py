@@ -116,6 +116,7 @@ def _add_train_command(task: type[Task]) -> None:
         if tensorboard:
             check_tensorboard()
         runner.check_memory(config)
+        config.task.load()  # an error of the data comes before there is a record
         with run.lock():
             if run.prepare(config, force=force):
                 label = f"{config.task.name}, {config.filter.filter}"

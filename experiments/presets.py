@@ -100,6 +100,11 @@ def qm9_decay() -> dict[str, Any]:
     return {"weight_decay": 0.01}
 
 
+def qm9_ema_alone() -> dict[str, Any]:
+    """QM9, Grokfast-EMA without decay, the other control. 30 s."""
+    return qm9_ema() | {"weight_decay": 0.0}
+
+
 _PRESETS: dict[str, tuple[Preset, ...]] = {
     "modular": (
         mul97_baseline,
@@ -110,7 +115,7 @@ _PRESETS: dict[str, tuple[Preset, ...]] = {
         div97_power,
     ),
     "mnist": (mnist_baseline, mnist_ema, mnist_decay, mnist_ema_alone),
-    "qm9": (qm9_baseline, qm9_ema, qm9_decay),
+    "qm9": (qm9_baseline, qm9_ema, qm9_decay, qm9_ema_alone),
 }
 PRESETS: dict[str, dict[str, Preset]] = {
     task: {preset.__name__.replace("_", "-"): preset for preset in presets}

@@ -244,13 +244,13 @@ def test_check_reads_the_whole_file(tmp_path):
         check(file, tmp_path / "a")
 
 
-def test_the_command_line_prints_the_message(monkeypatch, capsys, tmp_path):
-    def no_data(_):
-        load_mnist(tmp_path)
-
-    monkeypatch.setattr("experiments.runner.check_memory", no_data)
-    code = cli.main(["train", "modular", "--run-dir", str(tmp_path / "run")])
-    assert code == 2
+@pytest.mark.usefixtures("user_cache")
+def test_the_command_line_prints_the_message_and_leaves_no_record(capsys, tmp_path):
+    run, data = tmp_path / "run", tmp_path / "data"
+    data.mkdir()
+    arguments = ["train", "mnist", "--run-dir", str(run), "--data-dir", str(data)]
+    assert cli.main(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: files of mnist are missing; looked in")
     assert len(lines) == 11
+    assert not run.exists()

@@ -151,8 +151,10 @@ def test_more_molecules_than_prepared(real_data):
 
 
 def test_molecules_that_nothing_has(tmp_path):
-    with pytest.raises(DataError, match="files of qm9 are missing"):
+    with pytest.raises(DataError, match="files of qm9 are missing") as caught:
         load_qm9(1, tmp_path)
+    assert "RDKit: pip install 'grokfast-jax[qm9]'" in str(caught.value)
+    assert "qm9_first<n>_graphs.npz" in str(caught.value)
     for molecules in (0, 130_832):
         with pytest.raises(ValueError, match=r"1 … 130831, got"):
             load_qm9(molecules, tmp_path)
@@ -321,6 +323,7 @@ def prepared(**changes):
     [
         ({"alpha": None}, "alpha"),
         ({"alpha": np.array([1.0, np.nan])}, "alpha is not finite"),
+        ({"x_clean": np.full((4, 11), np.nan)}, "x_clean is not finite"),
         ({"alpha": np.ones(3)}, r"alpha has the shape \(3,\), not \(2,\)"),
         ({"node_ptr": np.array([0, 2, 4, 6])}, "node_ptr has the shape"),
         ({"node_ptr": np.array([0, 3, 2])}, "node_ptr does not rise"),

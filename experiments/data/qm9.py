@@ -113,7 +113,11 @@ def load_qm9(
         paths = locate("qm9", RAW_FILES, data_dir, download=download)
     except DataError as error:
         if not prepared:
-            raise
+            raise DataError(
+                f"{error}\nConverting them needs RDKit: pip install "
+                "'grokfast-jax[qm9]'. Prepared arrays, qm9_first<n>_graphs.npz, would "
+                "do instead, there or in the user's cache."
+            ) from None
         largest, path = max(prepared)
         raise DataError(
             f"{molecules:,} molecules of QM9 wanted, {path} holds {largest:,}; "
@@ -191,6 +195,9 @@ def _check_arrays(arrays: dict[str, np.ndarray], molecules: int) -> None:
         limit = np.repeat(atoms, np.diff(arrays[f"edge_ptr{suffix}"]))
         if (edges < 0).any() or (edges >= limit[None]).any():
             raise ValueError(f"edge_index{suffix} names atoms that are not there")
+        for name in (f"x{suffix}", f"edge_attr{suffix}"):
+            if not np.isfinite(arrays[name]).all():
+                raise ValueError(f"{name} is not finite")
     if not np.isfinite(arrays["alpha"]).all():
         raise ValueError("alpha is not finite")
 

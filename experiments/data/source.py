@@ -3,7 +3,8 @@
 All data sets share one directory: ``--data-dir``, else the environment variable
 ``GROKFAST_DATA``, else the user's cache. The files of a data set lie in the directory
 itself or in a folder of it that has the name of the data set. A file counts only if it
-has the published SHA-256. Downloads go through the download manager of TensorFlow
+has the published SHA-256 (arrays prepared from such files are checked for what they
+must hold instead). Downloads go through the download manager of TensorFlow
 Datasets, which works without TensorFlow; a data set is put in place file by file, each
 checked first and renamed last, so that nothing half-written is ever read.
 """
