@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import marked
 from experiments.provenance import device, versions
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -113,16 +114,7 @@ def report(
     """
     if jax.default_backend() != "cpu":
         name = f"{name}, {jax.default_backend()}"
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (columns, *rows)]
-    lines.insert(1, "|" + "---|" * len(columns))
-    table = "\n".join([f"**{title}**", "", *lines, "", f"*{machine()}*"])
-    print(table)
-    text = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    block = f"{begin}\n{table}\n{end}"
-    if begin in text:
-        before, after = text.split(begin)[0], text.split(end)[1]
-        text = before + block + after
-    else:
-        text += f"\n{block}\n"
-    RESULTS.write_text(text)
+    table = marked.table(columns, rows)
+    text = "\n".join([f"**{title}**", "", table, "", f"*{machine()}*"])
+    print(text)
+    marked.put(RESULTS, name, text)

@@ -1,0 +1,71 @@
+"""Pictures of many seeds: a median curve and a band for each group of runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from experiments.records import RunDirectory
+
+QUARTILES_FROM = 5
+"""Fewer runs than these have no quartiles worth the name: their band is the range."""
+_STYLES = ("-", "--", "-.", ":")
+
+
+def band(
+    runs: Sequence[RunDirectory], column: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, median, and both edges of the band, at the steps that all runs have.
+
+    The edges are the quartiles, or of few runs the least and the largest.
+    """
+    tables = [run.metrics() for run in runs]
+    steps = tables[0]["step"]
+    for table in tables[1:]:
+        steps = np.intersect1d(steps, table["step"])
+    values = [table[column][np.isin(table["step"], steps)] for table in tables]
+    edges = (0.25, 0.75) if len(runs) >= QUARTILES_FROM else (0, 1)
+    low, median, high = np.quantile(values, (edges[0], 0.5, edges[1]), axis=0)
+    return steps, median, low, high
+
+
+def plot_bands(
+    groups: Mapping[str, Sequence[RunDirectory]],
+    columns: Sequence[str],
+    path: Any,
+    title: str,
+) -> None:
+    """Columns of the metrics against log steps, from the first after 0, side by side.
+
+    Args:
+      groups: runs that differ in their seed alone, by the group's label.
+      columns: an accuracy is drawn in per cent, a loss on a logarithmic axis.
+      path: the picture, or a file opened for it.
+      title: above all.
+    """
+    figure = Figure(figsize=(5.2 * len(columns), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for ax, column in zip(axes, columns, strict=True):
+        for index, (label, runs) in enumerate(groups.items()):
+            steps, median, low, high = band(runs, column)
+            # Step 0 has no place there, and a line from it would look measured.
+            steps, median, low, high = (
+                a[steps > 0] for a in (steps, median, low, high)
+            )
+            color, style = f"C{index % 10}", _STYLES[index % len(_STYLES)]
+            ax.plot(steps, median, style, color=color, linewidth=1.6, label=label)
+            ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+        ax.set(xscale="log", xlabel="training steps", ylabel=column.replace("_", " "))
+        ax.grid(alpha=0.25)
+        if column.endswith("accuracy"):
+            ax.set_ylim(0, 1)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        elif column.endswith("loss"):
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(0, None)
+    axes[0].legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,263 @@
+"""The tables of filter × decay, from runs of a few steps and from made-up records."""
+
+import dataclasses
+import doctest
+
+import numpy as np
+import pytest
+
+from benchmarks import grid, marked, over_seeds, reproduction
+from benchmarks.running import train
+from experiments.bands import band, plot_bands
+from experiments.config import Config
+from experiments.presets import PRESETS
+from experiments.records import RunDirectory
+from experiments.tasks import TASKS
+
+SMALL = ["--train-points", "40", "--width", "16", "--batch-size", "20"]
+
+
+@pytest.fixture
+def data(real_data, monkeypatch):
+    monkeypatch.setenv("GROKFAST_DATA", str(real_data("mnist").parent))
+
+
+def made_up(directory, accuracies, **summary):
+    """A record with these validation accuracies, ten steps apart."""
+    run = RunDirectory(directory)
+    config = Config.of(TASKS["mnist"](), steps=10 * (len(accuracies) - 1))
+    with run.lock():
+        run.prepare(config)
+        for index, accuracy in enumerate(accuracies):
+            row = {
+                "step": 10 * index,
+                "validation_accuracy": np.float32(accuracy),
+                "validation_loss": np.float32(20 * (1 - accuracy)),
+            }
+            run.append(row, float(index))
+    milestones = {
+        "t_gen_95_of_published": None,
+        "min_validation_loss": 1.0,
+        "t_min_validation_loss": 20,
+    }
+    final = {"validation_accuracy": accuracies[-1], "weight_norm": 3.0}
+    base = {"final": final, "milestones": milestones, "seconds": 2.0}
+    run.write_summary(base | summary)
+    return run
+
+
+@pytest.mark.parametrize("task", ["mnist", "qm9"])
+def test_cells_are_presets_that_differ_in_filter_and_decay_alone(task):
+    configs = {
+        cell: Config.of(TASKS[task](), **PRESETS[task][f"{task}-{cell}"]()).asdict()
+        for cell in reproduction.SETTINGS[task]
+    }
+
+    def differ(a, b):
+        return {n for n in configs[a] if configs[a][n] != configs[b][n]}
+
+    for name, (before, after) in reproduction.EFFECTS.items():
+        found = differ(before, after) - {"alpha", "lamb"}
+        assert (
+            found
+            == {
+                "filter": {"filter"},
+                "decay": {"weight_decay"},
+                "both": {"filter", "weight_decay"},
+            }[name.replace(",", " ").split()[0]]
+        )
+
+
+def test_what_was_never_reached_is_larger_than_everything():
+    assert over_seeds.median([None, 5, None, 7, 9]) == 9
+    assert over_seeds.median([None, 5, None, 7, None]) is None
+    assert (
+        over_seeds.times_cell([5, None, 7], 10) == "7 (5 – never); 1 of 3 never in 10"
+    )
+    assert over_seeds.ratio_cell([None, 8], [2, 2]).startswith(
+        "none (4.00 – 4.00; 1 of"
+    )
+    assert over_seeds.ratio_cell([2, 8], [None, 2]).startswith(
+        "none (4.00 – 4.00; 1 of"
+    )
+
+
+@pytest.mark.parametrize("module", [over_seeds, marked])
+def test_examples_in_docstrings(module):
+    failed, attempted = doctest.testmod(module)
+    assert attempted > 0
+    assert failed == 0
+
+
+def test_ratios_are_taken_seed_by_seed():
+    """The range is that of the pairs, not of the two ranges."""
+    assert over_seeds.ratio_cell([10, 100], [1, 10]) == "10.00 (10.00 – 10.00)"
+
+
+def test_text_between_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nafter\n")
+    for text in ("new", "newer"):
+        marked.put(page, "a", text)
+        marked.put(page, "b", text)
+    assert page.read_text() == (
+        "before\n<!-- a -->\nnewer\n<!-- end of a -->\nafter\n"
+        "\n<!-- b -->\nnewer\n<!-- end of b -->\n"
+    )
+
+
+def test_table_of_mnist_counts_runs_that_never_got_there(tmp_path):
+    curves = {
+        "baseline": [[0.1, 0.2, 0.85], [0.1, 0.2, 0.3]],
+        "ema-alone": [[0.1, 0.2, 0.3]] * 2,
+        "decay": [[0.1, 0.9, 0.9], [0.1, 0.9, 0.85]],
+        "ema": [[0.1, 0.9, 0.95], [0.1, 0.9, 0.9]],
+    }
+    runs = {
+        cell: [made_up(tmp_path / f"{cell}-{i}", c) for i, c in enumerate(two)]
+        for cell, two in curves.items()
+    }
+    rows = reproduction.mnist_tables(runs).splitlines()
+    cells = {row.split("|")[1].strip(): row for row in rows if row}
+    assert "never (20 – never); 1 of 2 never in 20" in cells["no filter, decay .01"]
+    assert "not shown" in cells["EMA .8 / .1, decay .01"]
+    assert "42,021; 88.6% at 83,000" in cells["EMA .8 / .1, decay .01"]
+    assert "| 10 – 10 |" in cells["no filter, decay 2"]
+    assert "| 2 of 2 never in 20 |" in cells["EMA .8 / .1, decay .01"]
+    assert "10 (10 – 10)" in cells["no filter, decay 2"]
+    assert "87.5% (85.0% – 90.0%)" in cells["no filter, decay 2"]
+    filter_late = cells["filter, at the large decay"]
+    assert "1.00 (1.00 – 1.00)" in filter_late
+    assert "+5.0 (+5.0 – +5.0)" in filter_late
+    assert "2.00 – 2.00; 1 of 2 pairs" in cells["decay, without filter"]
+    assert "none: 2 of 2 pairs" in cells["decay, with filter"]
+    assert "−55.0" in cells["filter, at the small decay"]
+
+
+def test_table_of_qm9(tmp_path):
+    def run(cell, seed, lowest):
+        milestones = {"min_validation_loss": lowest, "t_min_validation_loss": 20}
+        final = {"validation_loss": 2 * lowest, "weight_norm": 3.0}
+        where = tmp_path / f"{cell}-{seed}"
+        curve = [0, 0.6] if lowest < 4 else [0, 0]
+        return made_up(where, curve, milestones=milestones, final=final)
+
+    losses = {"baseline": (4, 1), "ema-alone": (2, 1), "decay": (1, 1), "ema": (1, 2)}
+    runs = {
+        cell: [run(cell, seed, float(loss)) for seed, loss in enumerate(both)]
+        for cell, both in losses.items()
+    }
+    table = reproduction.qm9_tables(runs)
+    assert (
+        "| no filter, no decay | 0.00659 | 2.50 (1.00 – 4.00) | 20 (20 – 20) "
+        "| never (10 – never); 1 of 2 never in 10 |"
+    ) in table
+    assert "| filter, at the small decay | 1.67 (1.00 – 2.00) | none (1.00" in table
+    assert "| filter, at the large decay | 0.67 (0.50 – 1.00) |" in table
+
+
+@pytest.mark.parametrize(("count", "edges"), [(3, (0, 1)), (5, (0.25, 0.75))])
+def test_band_is_the_range_of_few_runs_and_the_quartiles_of_more(
+    tmp_path, count, edges
+):
+    curves = np.random.default_rng(0).random((count, 4))
+    runs = [made_up(tmp_path / str(i), curve) for i, curve in enumerate(curves)]
+    longer = made_up(tmp_path / "longer", [*curves[-1], 0.5])  # its end is left out
+    steps, median, low, high = band([*runs[:-1], longer], "validation_accuracy")
+    np.testing.assert_array_equal(steps, [0, 10, 20, 30])
+    np.testing.assert_allclose(median, np.median(curves, axis=0), rtol=1e-6)
+    expected = np.quantile(curves, edges, axis=0)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-6)
+    picture = tmp_path / "bands.png"
+    plot_bands({"a": runs, "b": [longer]}, ["validation_accuracy"], picture, "title")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_cells_are_trained_by_the_command_line_once(data, tmp_path):
+    options = [*SMALL, "--steps", "20", "--eval-every", "10"]
+    runs = reproduction.train_cells("mnist", (1,), tmp_path, options)
+    assert {cell: len(one) for cell, one in runs.items()} == dict.fromkeys(
+        ("baseline", "ema-alone", "decay", "ema"), 1
+    )
+    ema = tmp_path / "mnist" / "ema-1"
+    assert runs["ema"][0].path == ema
+    config = RunDirectory(ema).config()
+    assert (config["filter"], config["weight_decay"], config["seed"]) == ("ema", 2, 1)
+    before = (ema / "summary.json").stat().st_mtime_ns
+    reproduction.train_cells("mnist", (1,), tmp_path, options)
+    assert (ema / "summary.json").stat().st_mtime_ns == before
+    assert reproduction.mnist_tables(runs).count("1 of 1 never in 20") == 8
+
+
+def test_a_run_that_diverged_is_a_result(data, tmp_path):
+    arguments = ["mnist", *SMALL, "--learning-rate", "1e30", "--steps", "20"]
+    run = train(arguments, tmp_path / "run")
+    assert run.summary()["status"] == "diverged"
+    with pytest.raises(SystemExit) as error:
+        train(["mnist", "--width", "0"], tmp_path / "other")
+    assert error.value.code == 2
+
+
+@pytest.mark.slow
+def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
+    """The chosen ones meet on fresh seeds."""
+    small = {
+        "STEPS": 4,
+        "EVAL_EVERY": 2,
+        "EVAL_EVERY_FRESH": 1,
+        "SEEDS": range(1),
+        "FRESH_SEEDS": range(100, 102),
+        "LEARNING_RATES": (1e-3,),
+        "WEIGHT_DECAYS": (1.0, 2.0),
+        "ALPHAS": (0.8,),
+        "GAINS": (0.5,),
+        "WINDOWS": (2,),
+        "NEARBY_RATES": (0.5, 1.0),
+        "NEARBY_DECAYS": (0.8, 1.0),
+        "ACCURACY": 0.99,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(grid, name, value)
+    monkeypatch.setattr(grid.nearby, "__defaults__", (small["NEARBY_DECAYS"],))
+    measure = grid.measure
+    monkeypatch.setattr(
+        grid,
+        "measure",
+        lambda *a, options=(): measure(*a, options=[*options, *SMALL]),
+    )
+    text = grid.report(tmp_path)
+    assert "| learning rate | decay 1 | decay 2 |" in text
+    assert "| ema 0.8 0.5 | 0.001 |" in text
+    assert "| ma 2 1.0 | 0.001 |" in text
+    assert "No pair differs." in text
+    assert "2 of 2 never in 4" in text
+    fresh = sorted(path.name for path in tmp_path.glob("*-10?"))
+    assert len(fresh) == 4
+    assert sum(name.startswith("none") for name in fresh) == 2
+
+
+def test_grid_prefers_sooner_then_more_accurate():
+    setting = grid.Setting(1e-3, 1.0)
+    results = [
+        grid.Result(setting, [None, None, 100], [0.9] * 3),
+        grid.Result(setting, [900, None, 200], [0.7] * 3),
+        grid.Result(setting, [900, 900, 900], [0.8] * 3),
+    ]
+    ranked = sorted(results, key=lambda result: result.rank)
+    assert ranked == [results[2], results[1], results[0]]
+    around = grid.nearby(dataclasses.replace(setting, filter=("ma", "10", "1.0")))
+    assert len(around) == 14
+    assert len(grid.nearby(setting, (1.0,))) == 4
+    assert len(set(map(str, around))) == 14
+    assert all(s.filter == ("ma", "10", "1.0") for s in around)
+
+
+def test_grid_tests_pairs_with_what_was_never_reached():
+    setting = grid.Setting(1e-3, 1.0)
+    late = grid.Result(setting, [None] * 4 + [500] * 4, [0.8] * 8)
+    soon = grid.Result(setting, [100] * 8, [0.8] * 8)
+    text = grid._test(soon, late)
+    assert "none (5.00 – 5.00; 4 of 8 pairs without a ratio)" in text
+    assert "sooner in 8 of 8 pairs" in text
+    assert "p = 0.008" in text
