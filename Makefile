@@ -10,7 +10,7 @@ WORKERS ?= 2
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 
-.PHONY: help grok test test-all coverage mutation lint bench docs lowest clean
+.PHONY: help grok test test-all coverage mutation lint bench reproduction docs lowest clean
 
 help:
 	@echo "make grok      set up, then the main job: x·y mod 97 with and without Grokfast"
@@ -20,6 +20,7 @@ help:
 	@echo "make mutation  set up, then change each operator of the library: tests must fail"
 	@echo "make lint      set up, then ruff and mypy"
 	@echo "make bench     set up, then time everything; writes benchmarks/RESULTS.md"
+	@echo "make reproduction  set up, then filter × decay: writes REPRODUCTION.md (1 hour)"
 	@echo "make docs      run the sessions of docs/cli.md and write it anew"
 	@echo "make lowest    tests with the lowest versions that pyproject.toml allows"
 
@@ -36,7 +37,8 @@ coverage: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow" --cov=grokfast_jax --cov-branch \
 	    --cov-report=term-missing --cov-fail-under=100 grokfast_jax \
 	    $(addprefix tests/test_,$(addsuffix .py,filters arguments guard linear response \
-	    linearity special_cases paths optimizers sharding optax_contract))
+	    linearity special_cases paths optimizers sharding optax_contract \
+	    optax_wrappers long_and_resumed_runs))
 
 mutation: $(VENV)/installed
 	WORKERS=$(WORKERS) $(RUN) -m tests.mutation
@@ -49,6 +51,9 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable ".[bench]"
 	$(RUN) -m benchmarks.run
+
+reproduction: $(VENV)/installed
+	$(RUN) -m benchmarks.reproduction
 
 docs: $(VENV)/installed
 	$(RUN) docs/transcripts.py

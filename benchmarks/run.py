@@ -2,9 +2,25 @@
 
 import click
 
-from benchmarks import first_chunk, lanes, recording, tasks, training_step, update_alone
+from benchmarks import (
+    accumulation,
+    first_chunk,
+    lanes,
+    recording,
+    tasks,
+    training_step,
+    update_alone,
+)
 
-_SECTIONS = ("step", "tasks", "update", "recording", "first-chunk", "lanes")
+_SECTIONS = (
+    "step",
+    "tasks",
+    "update",
+    "accumulation",
+    "recording",
+    "first-chunk",
+    "lanes",
+)
 
 
 @click.command()
@@ -41,6 +57,7 @@ def main(
     step         training step, evaluation and a PyTorch twin   3 minutes
     tasks        steps of MNIST and QM9 and PyTorch twins       half a minute
     update       filter and Adam alone, 1 M to 100 M params     6 minutes, 20 GiB
+    accumulation filters inside optax.MultiSteps                half a minute
     recording    norms, measures and checkpoints                half a minute
     first-chunk  compilation, cold and cached                   2 minutes
     lanes        many seeds as one program (accelerators)       not by default
@@ -52,6 +69,8 @@ def main(
             tasks.main(rounds)
         elif section == "update":
             update_alone.main(rounds)
+        elif section == "accumulation":
+            accumulation.main(rounds)
         elif section == "recording":
             recording.main(rounds)
         elif section == "first-chunk":
