@@ -14,8 +14,9 @@ from pathlib import Path
 
 import scipy.stats
 
-from benchmarks import marked, over_seeds
+from benchmarks import marked
 from benchmarks.running import train
+from experiments import over_seeds
 from experiments.milestones import first_step
 
 ACCURACY = 0.85

@@ -36,7 +36,7 @@ def main(rounds: int) -> None:
         checkpoints = Checkpoints(Path(directory) / "checkpoints")
         for step in range(rounds):
             cpu_start, start = time.process_time(), time.perf_counter()
-            checkpoints.save(step, state)
+            checkpoints.save(step, (0,), state)
             blocking.append(time.perf_counter() - start)
             checkpoints.wait()
             whole.append(time.perf_counter() - start)

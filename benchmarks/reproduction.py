@@ -11,16 +11,16 @@ from pathlib import Path
 import click
 
 from benchmarks import grid, marked
-from benchmarks.over_seeds import (
+from benchmarks.running import train
+from experiments.bands import QUARTILES_FROM, plot_bands
+from experiments.milestones import first_step
+from experiments.over_seeds import (
     Time,
     prediction_cell,
     ratio_cell,
     spread,
     times_cell,
 )
-from benchmarks.running import train
-from experiments.bands import QUARTILES_FROM, plot_bands
-from experiments.milestones import first_step
 from experiments.records import RunDirectory
 
 ROOT = Path(__file__).parents[1]
@@ -216,7 +216,7 @@ def reproduce(task: str, root: Path) -> None:
     picture = ROOT / "docs" / f"{task}.png"
     columns = (_COLUMNS[task], "weight_norm")
     title = f"{task.upper()}: median and {edges} of {count} seeds"
-    plot_bands(labelled, columns, picture, title)
+    plot_bands(labelled, columns, title).savefig(picture, dpi=120)
 
 
 @click.command()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.cli import main
+from experiments.recorder import DIVERGED
 from experiments.records import RunDirectory
-from experiments.runner import DIVERGED
 
 
 def train(arguments: Sequence[str], directory: Path) -> RunDirectory:

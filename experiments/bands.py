@@ -1,7 +1,7 @@
 """Pictures of many seeds: a median curve and a band for each group of runs."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,32 +17,33 @@ _STYLES = ("-", "--", "-.", ":")
 def band(
     runs: Sequence[RunDirectory], column: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, median, and both edges of the band, at the steps that all runs have.
+    """Steps, median, and both edges of the band.
 
-    The edges are the quartiles, or of few runs the least and the largest.
+    The edges are the quartiles, or of few runs the least and the largest. A run that
+    ended before another, at its target, stays at its last value.
     """
     tables = [run.metrics() for run in runs]
-    steps = tables[0]["step"]
-    for table in tables[1:]:
-        steps = np.intersect1d(steps, table["step"])
-    values = [table[column][np.isin(table["step"], steps)] for table in tables]
+    steps = functools.reduce(np.union1d, (table["step"] for table in tables))
+    values = []
+    for table in tables:
+        last = np.searchsorted(table["step"], steps, side="right") - 1
+        values.append(table[column][last])
     edges = (0.25, 0.75) if len(runs) >= QUARTILES_FROM else (0, 1)
-    low, median, high = np.quantile(values, (edges[0], 0.5, edges[1]), axis=0)
+    with np.errstate(invalid="ignore"):
+        low, median, high = np.nanquantile(values, (edges[0], 0.5, edges[1]), axis=0)
     return steps, median, low, high
 
 
 def plot_bands(
     groups: Mapping[str, Sequence[RunDirectory]],
     columns: Sequence[str],
-    path: Any,
     title: str,
-) -> None:
+) -> Figure:
     """Columns of the metrics against log steps, from the first after 0, side by side.
 
     Args:
       groups: runs that differ in their seed alone, by the group's label.
       columns: an accuracy is drawn in per cent, a loss on a logarithmic axis.
-      path: the picture, or a file opened for it.
       title: above all.
     """
     figure = Figure(figsize=(5.2 * len(columns), 4.2), layout="constrained")
@@ -68,4 +69,4 @@ def plot_bands(
             ax.set_ylim(0, None)
     axes[0].legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=120)
+    return figure

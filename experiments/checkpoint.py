@@ -3,11 +3,10 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
 from experiments.provenance import tree_sha256
@@ -18,7 +17,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
-    """The checkpoints of one run, named by their step.
+    """The checkpoints of the lanes of one program, named by their step.
 
     The newest two are kept: were the newest damaged, the one before would still serve.
 
@@ -33,37 +32,38 @@ class Checkpoints:
         self._directory = Path(directory).absolute()
         self._manager = self._open()
 
-    def save(self, step: int, state: Any) -> None:
+    def save(self, step: int, slots: Sequence[int], state: Any) -> None:
         """Copy the state, then write it and its SHA-256 in the background.
 
-        An error of an earlier write is raised here or by :meth:`close`.
+        ``slots`` tell which lane each part of the state belongs to. An error of an
+        earlier write is raised here or by :meth:`close`.
         """
         if step in self._manager.all_steps():
             return
+        notes = {"sha256": tree_sha256(state), "slots": list(slots)}
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            digest=ocp.args.JsonSave({"sha256": tree_sha256(state)}),
+            state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
         with _write_errors(self._directory):
             self._manager.save(step, args=arguments)
 
-    def restore(self, abstract_state: Any) -> tuple[int, Any] | None:
-        """Step and state of the newest checkpoint that is whole; None without any.
+    def restore(
+        self, abstract_state: Callable[[tuple[int, ...]], Any]
+    ) -> tuple[int, tuple[int, ...], Any] | None:
+        """Step, slots and state of the newest checkpoint that is whole; None if none.
 
         One that cannot be read is renamed ``damaged-checkpoint-STEP``, with a warning.
+
+        Args:
+          abstract_state: for some slots, the state's shapes, types and shardings.
 
         Raises:
           RecordError: there are checkpoints, and none is whole.
         """
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        target = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
-            abstract_state,
-        )
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                return step, self._restore(step, target)
+                return step, *self._restore(step, abstract_state)
             except Exception as error:  # whatever it is, an older one may be whole
                 self._set_aside(step, str(error).splitlines()[0])
         if steps:
@@ -73,14 +73,18 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, target: Any) -> Any:
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), digest=ocp.args.JsonRestore()
-        )
-        restored = self._manager.restore(step, args=arguments)
-        if tree_sha256(restored["state"]) != restored["digest"]["sha256"]:
+    def _restore(
+        self, step: int, abstract_state: Callable[[tuple[int, ...]], Any]
+    ) -> tuple[tuple[int, ...], Any]:
+        def read(**items: Any) -> Any:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+        notes = read(notes=ocp.args.JsonRestore())["notes"]
+        slots = tuple(notes["slots"])
+        state = read(state=ocp.args.StandardRestore(abstract_state(slots)))["state"]
+        if tree_sha256(state) != notes["sha256"]:
             raise ValueError("its contents have changed since they were written")
-        return restored["state"]
+        return slots, state
 
     def _set_aside(self, step: int, reason: str) -> None:
         root = self._directory.parent
@@ -100,7 +104,7 @@ class Checkpoints:
             max_to_keep=self.COPIES - 1, enable_async_checkpointing=True
         )
         return ocp.CheckpointManager(
-            self._directory, options=options, item_names=("state", "digest")
+            self._directory, options=options, item_names=("state", "notes")
         )
 
     def wait(self) -> None:

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 stopped by an error of the system (such as a full disk),
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import signal
 import sys
@@ -36,12 +35,14 @@ from experiments.options import (
 )
 from experiments.parity import Replay, load_record, replay
 from experiments.record_commands import compare, list_runs, plot, show
-from experiments.records import INTERRUPTED, RecordError, RunDirectory
+from experiments.recorder import DIVERGED
+from experiments.records import INTERRUPTED, RecordError, RunDirectory, run_name
+from experiments.sweep_command import sweep
 from experiments.tasks import TASKS, Task
 from experiments.tensorboard import check_tensorboard, write_tensorboard
 
 _EXIT_INTERRUPTED = 130
-_EXIT_CODES = {runner.DIVERGED: 3, INTERRUPTED: _EXIT_INTERRUPTED}
+_EXIT_CODES = {DIVERGED: 3, INTERRUPTED: _EXIT_INTERRUPTED}
 
 
 @click.group(
@@ -109,14 +110,15 @@ def _add_train_command(task: type[Task]) -> None:
     ) -> None:
         config = build_config(task, values)
         _warn_of_idle_options(ctx)
-        run = RunDirectory(run_dir or default_run_directory(config))
+        run = RunDirectory(run_dir or Path("runs") / run_name(config))
         if dry_run:
             _print_plan(config, run, as_json)
             return
         if tensorboard:
             check_tensorboard()
         runner.check_memory(config)
-        config.task.load()  # an error of the data comes before there is a record
+        # An error of the data comes before there is a record.
+        data = None if run.is_finished(config) and not force else config.task.load()
         with run.lock():
             if run.prepare(config, force=force):
                 label = f"{config.task.name}, {config.filter.filter}"
@@ -126,6 +128,7 @@ def _add_train_command(task: type[Task]) -> None:
                     runner.train(
                         config,
                         run,
+                        data=data,
                         on_evaluation=show,
                         checkpoint_seconds=checkpoint_seconds,
                         checkpoint_steps=checkpoint_steps,
@@ -176,16 +179,6 @@ def _print_plan(config: Config, run: RunDirectory, as_json: bool) -> None:
         rows,
     )
     console.console.print(f"Would be recorded in {run.path}", soft_wrap=True)
-
-
-def default_run_directory(config: Config) -> Path:
-    """A directory that is a function of the settings alone, but for the steps."""
-    values = config.asdict()
-    del values["steps"]  # a run may go on with more
-    settings = json.dumps(values, sort_keys=True)
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    name = f"{config.task.name}-{config.filter.filter}-seed{config.training.seed}"
-    return Path("runs") / f"{name}-{digest}"
 
 
 @cli.command(cls=GroupedCommand)
@@ -289,7 +282,15 @@ def grok(ctx: click.Context, seed: int, run_dir: Path | None, force: bool) -> No
     ctx.exit(_EXIT_CODES.get(status, 0))
 
 
-for _command in (list_runs, show, plot, compare, show_response, show_spectrum):
+for _command in (
+    sweep,
+    list_runs,
+    show,
+    plot,
+    compare,
+    show_response,
+    show_spectrum,
+):
     cli.add_command(_command)
 
 

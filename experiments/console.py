@@ -23,7 +23,7 @@ from experiments.records import FIRST_COLUMNS
 
 console = Console(highlight=False)
 
-_SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class _Speed(ProgressColumn):
@@ -71,7 +71,7 @@ def _line_printer(label: str, steps: int) -> Callable[[dict[str, Any]], None]:
 
     def show(row: dict[str, Any]) -> None:
         now = time.monotonic()
-        if now - last[0] >= _SECONDS_BETWEEN_LINES or row["step"] >= steps:
+        if now - last[0] >= SECONDS_BETWEEN_LINES or row["step"] >= steps:
             last[0] = now
             console.print(f"{label}: step {row['step']}/{steps}, {describe(row)}")
 

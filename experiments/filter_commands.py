@@ -11,6 +11,7 @@ import click
 from matplotlib.figure import Figure
 
 from experiments import console, response, spectrum
+from experiments.axes import Values
 from experiments.config import FilterOptions
 from experiments.options import (
     idle_options,
@@ -25,22 +26,6 @@ _FIELDS = {field.name: field for field in dataclasses.fields(FilterOptions)}
 _OWN = {"ema": ("alpha", "lamb"), "ma": ("window_size", "lamb", "filter_type")}
 
 
-class _CommaList(click.ParamType):
-    """Values of one kind, separated by commas."""
-
-    def __init__(self, kind: Any):
-        self.kind = click.types.convert_type(kind)
-        self.name = f"{self.kind.name},…"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Each part as the kind converts it."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(self.kind.convert(part, param, ctx) for part in value.split(","))
-
-
 def _list_option(name: str, default: str | None, help: str) -> Any:
     kind = (
         click.Choice(("ema", "ma")) if name == "filter" else option_type(_FIELDS[name])
@@ -48,7 +33,7 @@ def _list_option(name: str, default: str | None, help: str) -> Any:
     return click.option(
         f"--{name.replace('_', '-')}",
         name,
-        type=_CommaList(kind),
+        type=Values(kind, ranges=False),
         default=default,
         show_default=default is not None,
         help=help,

@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments import console, runner
 from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.plots import plot_comparison
+from experiments.recorder import DIVERGED
 from experiments.records import INTERRUPTED, RunDirectory
 from experiments.tasks.modular import ModularTask
 
@@ -64,7 +65,7 @@ def grok(
 
     first, second = "Grokfast-EMA + Adam", "Adam"
     status = train(first, "grokfast-ema", grokfast)
-    if status in (runner.DIVERGED, INTERRUPTED):
+    if status in (DIVERGED, INTERRUPTED):
         return status
     baseline = dataclasses.replace(
         grokfast,

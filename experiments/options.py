@@ -93,18 +93,21 @@ class GroupedCommand(click.Command):
 
 
 def add_options(
-    *groups: tuple[str, type], defaults: Mapping[str, Any] = types.MappingProxyType({})
+    *groups: tuple[str, type],
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
+    of: Callable[[Any], Any] | None = None,
 ) -> Callable[[Any], Any]:
     """Decorator: an option for every field of the dataclasses, under a heading each.
 
-    ``defaults`` replaces those of the fields that it names.
+    ``defaults`` replaces those of the fields that it names; ``of`` makes another type
+    of each option's own, a list of values for example.
     """
 
     def decorate(function: Any) -> Any:
         for heading, group in reversed(groups):
             for field in reversed(dataclasses.fields(group)):
                 default = defaults.get(field.name, field.default)
-                function = _option(heading, field, default)(function)
+                function = _option(heading, field, default, of)(function)
         return function
 
     return decorate
@@ -140,31 +143,34 @@ def build_config(task: type, values: dict[str, Any]) -> Config:
         raise click.UsageError(str(error)) from None
 
 
+WITHOUT_EFFECT = {
+    "alpha": ("filter", ("ema",)),
+    "filter_init": ("filter", ("ema",)),
+    "window_size": ("filter", ("ma",)),
+    "filter_type": ("filter", ("ma",)),
+    "filter_warmup": ("filter", ("ma",)),
+    "lamb": ("filter", ("ema", "ma")),
+    "start_step": ("filter", ("ema", "ma")),
+    "normalize": ("filter", ("ema", "ma")),
+    "beta1": ("optimizer", ("adam", "adamw")),
+    "beta2": ("optimizer", ("adam", "adamw")),
+    "epsilon": ("optimizer", ("adam", "adamw")),
+    "momentum": ("optimizer", ("sgd",)),
+    "nesterov": ("optimizer", ("sgd",)),
+}
+"""Options that matter with some values of another option alone."""
+
+
 def idle_options(ctx: click.Context) -> list[str]:
     """Options given on the command line that the others leave without effect."""
     chosen = {}
     for name in ("filter", "optimizer"):
         value = ctx.params.get(name)
         chosen[name] = value if isinstance(value, tuple) else (value,)
-    needs = {
-        "alpha": ("filter", ("ema",)),
-        "filter_init": ("filter", ("ema",)),
-        "window_size": ("filter", ("ma",)),
-        "filter_type": ("filter", ("ma",)),
-        "filter_warmup": ("filter", ("ma",)),
-        "lamb": ("filter", ("ema", "ma")),
-        "start_step": ("filter", ("ema", "ma")),
-        "normalize": ("filter", ("ema", "ma")),
-        "beta1": ("optimizer", ("adam", "adamw")),
-        "beta2": ("optimizer", ("adam", "adamw")),
-        "epsilon": ("optimizer", ("adam", "adamw")),
-        "momentum": ("optimizer", ("sgd",)),
-        "nesterov": ("optimizer", ("sgd",)),
-    }
     given = click.core.ParameterSource.COMMANDLINE
     return [
         f"--{name.replace('_', '-')} has no effect with --{key} {','.join(chosen[key])}"
-        for name, (key, values) in needs.items()
+        for name, (key, values) in WITHOUT_EFFECT.items()
         if ctx.get_parameter_source(name) == given
         and not set(chosen[key]) & set(values)
     ] + (
@@ -176,10 +182,15 @@ def idle_options(ctx: click.Context) -> list[str]:
 
 
 def _option(
-    heading: str, field: dataclasses.Field, default: Any
+    heading: str,
+    field: dataclasses.Field,
+    default: Any,
+    of: Callable[[Any], Any] | None,
 ) -> Callable[[Any], Any]:
     name = field.name.replace("_", "-")
     kind = option_type(field)
+    if of is not None and field.metadata["kind"] != "local":
+        kind = of(kind)
     decorator = click.option(
         f"--{name}/--no-{name}" if kind is bool else f"--{name}",
         field.name,

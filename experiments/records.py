@@ -10,6 +10,7 @@ the disk before the checkpoint that they belong to.
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
@@ -108,7 +109,7 @@ class RunDirectory:
                     f"{self.path} holds a run with other settings ({changes}); choose "
                     "another --run-dir, or --force to start over."
                 )
-            if self.summary_file.exists() and _is_final(self.summary(), wanted):
+            if self.is_finished(config):
                 return False
         elif self.checkpoints.exists() and any(self.checkpoints.iterdir()):
             raise RecordError(
@@ -130,6 +131,12 @@ class RunDirectory:
             return {"task", "filter", "steps"} <= self.config().keys()
         except (OSError, ValueError, AttributeError):
             return False
+
+    def is_finished(self, config: Config) -> bool:
+        """Whether a record is there that needs no more steps for these settings."""
+        if not (self.metrics_file.exists() and self.summary_file.exists()):
+            return False
+        return _is_final(self.summary(), config.asdict())
 
     def append(self, row: dict[str, Any], seconds: float) -> None:
         """Add a row to the metrics, standard columns first; on disk on return."""
@@ -239,6 +246,17 @@ class RunDirectory:
             self.config_file,
         ):
             file.unlink(missing_ok=True)
+
+
+def run_name(config: Config) -> str:
+    """A directory name that is a function of the settings alone, but for the steps."""
+    values = config.asdict()
+    del values["steps"]  # a run may go on with more
+    settings = json.dumps(values, sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return (
+        f"{config.task.name}-{config.filter.filter}-seed{config.training.seed}-{digest}"
+    )
 
 
 def find_runs(root: Path) -> list[RunDirectory]:

@@ -15,31 +15,33 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
 from experiments import provenance
 from experiments.checkpoint import Checkpoints
-from experiments.config import Config, TrainingOptions
+from experiments.config import Config
 from experiments.plots import plot_curves
-from experiments.records import INTERRUPTED, RecordError, RunDirectory
-from experiments.summary import Timer, summarize
-from experiments.train import StepLog, evaluate, initialize, run_chunk
+from experiments.programs import EMPTY, Alone, Program, Slots
+from experiments.recorder import Recorder
+from experiments.records import RecordError, RunDirectory
+from experiments.train import StepLog, TrainState, evaluate, initialize, run_chunk
 
-COMPLETED = "completed"
-REACHED_TARGET = "reached target"
-DIVERGED = "diverged"
+
+def double_precision_for(config: Config) -> contextlib.AbstractContextManager:
+    """Double precision allowed if the configuration asks for it."""
+    return jax.enable_x64(config.training.dtype == "float64")
 
 
 def _in_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: double precision allowed if the first argument's dtype asks for it."""
+    """Decorator: :func:`double_precision_for` the first argument."""
 
     @functools.wraps(function)
     def called(config: Config, *args: Any, **kwargs: Any) -> Any:
-        with jax.enable_x64(config.training.dtype == "float64"):
+        with double_precision_for(config):
             return function(config, *args, **kwargs)
 
     return called
@@ -103,18 +105,19 @@ def check_memory(config: Config) -> None:
         )
 
 
-def _check_disk(config: Config, run: RunDirectory) -> None:
-    """Check that the checkpoints will fit beside what is there already.
+def check_disk(checkpoints: Path, size: int) -> None:
+    """Check that checkpoints of that size will fit beside what is there already.
 
     Raises:
       OSError: they will not.
     """
-    there = sum(f.stat().st_size for f in run.checkpoints.rglob("*") if f.is_file())
-    needed = Checkpoints.COPIES * state_bytes(config)["total"] - there
-    free = shutil.disk_usage(run.path).free
+    there = sum(f.stat().st_size for f in checkpoints.rglob("*") if f.is_file())
+    needed = Checkpoints.COPIES * size - there
+    place = checkpoints.parent
+    free = shutil.disk_usage(place).free
     if needed > free:
         raise OSError(
-            f"{run.path} has {free / 2**20:.0f} MiB free, the checkpoints need "
+            f"{place} has {free / 2**20:.0f} MiB free, the checkpoints need "
             f"{needed / 2**20:.0f} more."
         )
 
@@ -124,6 +127,7 @@ def train(
     config: Config,
     run: RunDirectory,
     *,
+    data: Any = None,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
@@ -134,6 +138,7 @@ def train(
     Args:
       config: all settings.
       run: where to record; locked, and prepared for these settings.
+      data: ``config.task.load()``, if it is at hand.
       on_evaluation: called with each row of metrics once it is recorded.
       checkpoint_seconds: wall time between checkpoints; there is one at the end too.
       checkpoint_steps: steps between checkpoints, instead of by time.
@@ -148,84 +153,116 @@ def train(
       OSError: the record cannot be written, the disk being full for example. What was
         written before is whole and can go on.
     """
-    _check_disk(config, run)
-    with _stop_requests() as stop_requested:
-        static, hyper = config.static(), config.traced()
-        data = jax.device_put(config.task.load())
-        checkpoints = Checkpoints(run.checkpoints)
-        pending: tuple[int, Any, StepLog | None] | None = None
-        if (restored := checkpoints.restore(_abstract_state(config))) is not None:
-            step, state = restored
-            # A row off the grid ended a shorter run: more steps go on without it.
-            is_extra = (
-                step % config.training.eval_every and step < config.training.steps
-            )
-            run.cut(step, keep_row=not is_extra)
-        else:
-            run.cut(0, keep_row=False)
-            state = initialize(static, hyper)
-            metrics = evaluate(static, hyper, data, state)
-            step, pending = 0, (0, metrics, None)
-        timer = Timer(run.seconds())
-        reached_at, diverged_at = _first_reached(config.training, run.metrics()), None
-
-        def last_step() -> int:
-            """A run that meets its target ends at the evaluation after."""
-            if reached_at is None:
-                return config.training.steps
-            return _boundary(config.training, reached_at)
-
-        def record() -> None:
-            """Wait for the pending chunk and write its row."""
-            nonlocal pending, reached_at, diverged_at
-            if pending is None:
-                return
-            (row_step, metrics, log), pending = pending, None
-            row = {"step": row_step, **jax.device_get(metrics)}
-            losses, projections = jax.device_get(log or (np.empty(0), None))
-            if projections is not None:
-                run.append_projections(projections)
-            run.append(row, timer.lap(row_step))
-            on_evaluation(row)
-            diverged_at = _first_non_finite(row_step, row, losses)
-            if reached_at is None and _is_reached(config.training, row):
-                reached_at = row_step
-
-        saved = step, time.monotonic()
-        while step < last_step() and diverged_at is None and not stop_requested():
-            length = _boundary(config.training, step) - step
-            state, log = run_chunk(static, length, hyper, data, state)
-            metrics = evaluate(static, hyper, data, state)
-            record()
-            step, pending = step + length, (step + length, metrics, log)
-            due = (
-                time.monotonic() - saved[1] >= checkpoint_seconds
-                if checkpoint_steps is None
-                else step - saved[0] >= checkpoint_steps
-            )
-            if due and diverged_at is None:
-                record()
-                if diverged_at is None:
-                    checkpoints.save(step, state)
-                    saved = step, time.monotonic()
-        if diverged_at is None:
-            record()
-        if diverged_at is None:
-            checkpoints.save(step, state)
+    check_disk(run.checkpoints, state_bytes(config)["total"])
+    with stop_requests() as stop_requested:
+        data = config.task.load() if data is None else data
+        recorder = Recorder(config, run, on_evaluation)
+        checkpoints, program = Checkpoints(run.checkpoints), Alone(config, data)
+        step, _, state = train_lanes(
+            [recorder],
+            program,
+            checkpoints,
+            stop_requested=stop_requested,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+        )
+        if recorder.diverged_at is None:
+            checkpoints.save(step, program.slots(), state)
         checkpoints.close()
-
-    if diverged_at is not None:
-        status = DIVERGED
-    elif step < last_step():
-        status = INTERRUPTED
-    else:
-        status = COMPLETED if reached_at is None else REACHED_TARGET
-    # A diverged run has dispatched one chunk more than it recorded.
-    params = None if status == DIVERGED else state.params
-    summary = summarize(config, run, timer, params, status, diverged_at, arguments)
     plot_curves(run)
-    run.write_summary(summary)  # last: with it the run counts as finished
-    return summary
+    return recorder.finish(step, state.params, arguments)
+
+
+def train_lanes(
+    lanes: Sequence[Recorder],
+    program: Program,
+    checkpoints: Checkpoints,
+    *,
+    stop_requested: Callable[[], bool],
+    checkpoint_seconds: float = 60.0,
+    checkpoint_steps: int | None = None,
+    on_end: Callable[[int, int, Any], None] = lambda lane, step, params: None,
+) -> tuple[int, Slots, TrainState]:
+    """Train the lanes of one program until all are over, or a stop is requested.
+
+    Args:
+      lanes: the runs, which agree in their steps and evaluations.
+      program: what advances them.
+      checkpoints: of all of them together.
+      stop_requested: asked between two chunks.
+      checkpoint_seconds: wall time between checkpoints.
+      checkpoint_steps: steps between checkpoints, instead of by time.
+      on_end: called with the number of a lane that is over, the step, and its
+        parameters; then its slot is given up.
+
+    Returns:
+      Step, slots and state at the end; with empty slots only, none is left.
+    """
+    restored = checkpoints.restore(program.abstract_state)
+    pending: tuple[int, Slots, Any, StepLog | None] | None = None
+    if restored is not None:
+        step, slots, state = restored
+    else:
+        step, slots = 0, program.slots()
+        state = program.initialize(slots)
+        pending = step, slots, program.evaluate(slots, state), None
+    for lane in occupied(slots):
+        lanes[lane].begin(None if restored is None else step)
+
+    def record() -> None:
+        """Wait for the pending chunk and write its rows."""
+        nonlocal pending
+        if pending is None:
+            return
+        row_step, row_slots, *results = pending
+        pending, results = None, jax.device_get(results)
+        for slot, lane in enumerate(row_slots):
+            if lane != EMPTY:
+                metrics, log = program.of_slot(results, slot)
+                lanes[lane].record(row_step, metrics, log, len(occupied(row_slots)))
+
+    def over() -> list[int]:
+        return [lane for lane in occupied(slots) if lanes[lane].is_over(step)]
+
+    saved = step, time.monotonic()
+    while occupied(slots):
+        stop = stop_requested()
+        if stop or over():
+            record()
+            ended = over()
+            for lane in ended:
+                params = program.of_slot(state.params, slots.index(lane))
+                on_end(lane, step, params)
+            slots = tuple(EMPTY if lane in ended else lane for lane in slots)
+            if occupied(slots):
+                if not stop:
+                    slots, state = program.repack(slots, state)
+                checkpoints.save(step, slots, state)
+                saved = step, time.monotonic()
+            if stop:
+                break
+            continue
+        length = lanes[occupied(slots)[0]].boundary(step) - step
+        state, log = program.advance(slots, length, state)
+        metrics = program.evaluate(slots, state)
+        record()
+        step, pending = step + length, (step + length, slots, metrics, log)
+        due = (
+            time.monotonic() - saved[1] >= checkpoint_seconds
+            if checkpoint_steps is None
+            else step - saved[0] >= checkpoint_steps
+        )
+        if due and not over():
+            record()
+            if not over():
+                checkpoints.save(step, slots, state)
+                saved = step, time.monotonic()
+    return step, slots, state
+
+
+def occupied(slots: Slots) -> list[int]:
+    """The lanes in the slots."""
+    return [lane for lane in slots if lane != EMPTY]
 
 
 def _abstract_state(config: Config) -> Any:
@@ -234,37 +271,8 @@ def _abstract_state(config: Config) -> Any:
     )
 
 
-def _boundary(training: TrainingOptions, step: int) -> int:
-    """The next step after ``step`` that is evaluated."""
-    every = training.eval_every
-    return min((step // every + 1) * every, training.steps)
-
-
-def _is_reached(training: TrainingOptions, row: dict[str, Any]) -> bool:
-    target = training.stop_at
-    return target is not None and bool(row["validation_accuracy"] >= target)
-
-
-def _first_reached(
-    training: TrainingOptions, metrics: dict[str, np.ndarray]
-) -> int | None:
-    """The first recorded step that meets the target."""
-    for index, step in enumerate(metrics.get("step", ())):
-        if _is_reached(training, {name: col[index] for name, col in metrics.items()}):
-            return int(step)
-    return None
-
-
-def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int | None:
-    """The step whose loss, before its update, was the first not to be finite."""
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if bad.size:
-        return step - len(losses) + int(bad[0])
-    return None if np.isfinite(row["train_loss"]) else step
-
-
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
+def stop_requests() -> Iterator[Callable[[], bool]]:
     """Turn the first SIGINT or SIGTERM into a request to stop after this chunk."""
     requests: list[int] = []
     previous = {}

@@ -23,17 +23,23 @@ class Timer:
     """
 
     def __init__(self, earlier: float = 0.0):
-        self._began = time.perf_counter() - earlier
+        self._seconds, self._last = earlier, time.perf_counter()
         self._laps: list[tuple[int, float]] = []
 
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._began
+    def lap(self, step: int, lanes: int = 1) -> float:
+        """Seconds so far, noting that ``step`` has been reached.
 
-    def lap(self, step: int) -> float:
-        """Seconds so far, noting that ``step`` has been reached."""
-        self._laps.append((step, self.seconds()))
-        return self._laps[-1][1]
+        Of the time since the last lap each of ``lanes`` runs at once has its share.
+        """
+        now = time.perf_counter()
+        self._seconds += (now - self._last) / lanes
+        self._last = now
+        self._laps.append((step, self._seconds))
+        return self._seconds
+
+    def seconds(self) -> float:
+        """Seconds until the last lap."""
+        return self._seconds
 
     def ms_per_step(self, eval_every: int) -> float | None:
         """Median wall time per step, evaluations included.

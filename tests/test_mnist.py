@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from experiments import runner
-from experiments.cli import default_run_directory, main
+from experiments.cli import main
 from experiments.config import Config
 from experiments.presets import PRESETS
-from experiments.records import RunDirectory
+from experiments.records import RunDirectory, run_name
 from experiments.tasks.mnist import MnistTask
 from experiments.train import evaluate, initialize, run_chunk
 from tests.conftest import SHARED
@@ -159,7 +159,7 @@ def test_where_the_data_are_is_no_part_of_a_run(tmp_path):
     )
     assert here.static() == there.static()
     assert here.asdict() == there.asdict()
-    assert default_run_directory(here) == default_run_directory(there)
+    assert run_name(here) == run_name(there)
 
 
 def first_losses(dtype):

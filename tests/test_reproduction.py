@@ -6,8 +6,9 @@ import doctest
 import numpy as np
 import pytest
 
-from benchmarks import grid, marked, over_seeds, reproduction
+from benchmarks import grid, marked, reproduction
 from benchmarks.running import train
+from experiments import over_seeds
 from experiments.bands import band, plot_bands
 from experiments.config import Config
 from experiments.presets import PRESETS
@@ -162,14 +163,17 @@ def test_band_is_the_range_of_few_runs_and_the_quartiles_of_more(
 ):
     curves = np.random.default_rng(0).random((count, 4))
     runs = [made_up(tmp_path / str(i), curve) for i, curve in enumerate(curves)]
-    longer = made_up(tmp_path / "longer", [*curves[-1], 0.5])  # its end is left out
+    longer = made_up(tmp_path / "longer", [*curves[-1], 0.5])
     steps, median, low, high = band([*runs[:-1], longer], "validation_accuracy")
-    np.testing.assert_array_equal(steps, [0, 10, 20, 30])
+    np.testing.assert_array_equal(steps, [0, 10, 20, 30, 40])
+    last = np.append(curves[:-1, -1], 0.5)  # the others stay where they ended
+    curves = np.column_stack([curves, last])
     np.testing.assert_allclose(median, np.median(curves, axis=0), rtol=1e-6)
     expected = np.quantile(curves, edges, axis=0)
     np.testing.assert_allclose([low, high], expected, rtol=1e-6)
     picture = tmp_path / "bands.png"
-    plot_bands({"a": runs, "b": [longer]}, ["validation_accuracy"], picture, "title")
+    figure = plot_bands({"a": runs, "b": [longer]}, ["validation_accuracy"], "title")
+    figure.savefig(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

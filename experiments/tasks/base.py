@@ -26,12 +26,14 @@ class Task(Options, abc.ABC):
       has_accuracy: whether ``accuracy`` is among the metrics.
       published_accuracy: final validation accuracy of the published baseline, for the
         milestone relative to it.
+      milestone: what runs are compared by; the lower the better.
     """
 
     name: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {}
     has_accuracy: ClassVar[bool] = True
     published_accuracy: ClassVar[float | None] = None
+    milestone: ClassVar[str] = "t_gen_99"
 
     @abc.abstractmethod
     def load(self) -> Any:

@@ -28,6 +28,7 @@ class MnistTask(ModelTask):
 
     name: ClassVar[str] = "mnist"
     published_accuracy: ClassVar[float | None] = 0.898
+    milestone: ClassVar[str] = "t_gen_95_of_published"
     defaults: ClassVar[dict[str, Any]] = {
         "optimizer": "adamw",
         "weight_decay": 0.01,

@@ -35,6 +35,7 @@ class Qm9Task(ModelTask):
 
     name: ClassVar[str] = "qm9"
     has_accuracy: ClassVar[bool] = False
+    milestone: ClassVar[str] = "min_validation_loss"
     defaults: ClassVar[dict[str, Any]] = {
         "optimizer": "adamw",
         "beta2": 0.999,

@@ -1,0 +1,149 @@
+"""One run as the host sees it: its record, row by row, and when it is over."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.config import Config
+from experiments.records import INTERRUPTED, RunDirectory
+from experiments.summary import Timer, summarize
+from experiments.train import StepLog
+
+COMPLETED = "completed"
+REACHED_TARGET = "reached target"
+DIVERGED = "diverged"
+
+
+class Recorder:
+    """Writes a run's rows; knows its target, and whether it diverged.
+
+    Args:
+      config: all settings.
+      run: where to record; locked, and prepared for these settings.
+      on_evaluation: called with each row of metrics once it is recorded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: RunDirectory,
+        on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
+    ):
+        self.config, self.run = config, run
+        self._on_evaluation = on_evaluation
+        # A lane that was finished before its program was killed: the program goes on
+        # from an older checkpoint, trains it again, and nothing of it is written.
+        self.finished = run.summary_file.exists()
+
+    def begin(self, step: int | None) -> None:
+        """Forget what was recorded after a checkpoint; None: there is no checkpoint."""
+        training = self.config.training
+        self.diverged_at: int | None = None
+        if self.finished:
+            summary = self.run.summary()
+            self.reached_at = int(summary["steps"])
+            if summary["status"] == DIVERGED:  # one chunk more was trained
+                self.reached_at = self.boundary(self.reached_at)
+            return
+        if step is None:
+            self.run.cut(0, keep_row=False)
+        else:
+            # A row off the grid ended a shorter run: more steps go on without it.
+            is_extra = step % training.eval_every and step < training.steps
+            self.run.cut(step, keep_row=not is_extra)
+        self._timer = Timer(self.run.seconds())
+        self.reached_at = self._first_reached()
+
+    def record(
+        self, step: int, metrics: dict[str, Any], log: StepLog | None, lanes: int = 1
+    ) -> None:
+        """Write the row of an evaluation, unless the run had diverged before.
+
+        Args:
+          step: number of updates done.
+          metrics: on the host.
+          log: of the steps since the last evaluation, on the host; None for none.
+          lanes: runs that shared the time since then.
+        """
+        if self.diverged_at is not None or self.finished:
+            return
+        row = {"step": step, **metrics}
+        losses, projections = log or (np.empty(0), None)
+        if projections is not None:
+            self.run.append_projections(projections)
+        self.run.append(row, self._timer.lap(step, lanes))
+        self._on_evaluation(row)
+        self.diverged_at = _first_non_finite(step, row, losses)
+        if self.reached_at is None and self._is_reached(row):
+            self.reached_at = step
+
+    def boundary(self, step: int) -> int:
+        """The next step after ``step`` that is evaluated."""
+        training = self.config.training
+        every = training.eval_every
+        return min((step // every + 1) * every, training.steps)
+
+    def is_over(self, step: int) -> bool:
+        """Whether no step is to follow ``step``, as far as the rows so far tell.
+
+        A run that meets its target ends at the evaluation after.
+        """
+        if self.diverged_at is not None:
+            return True
+        if self.finished:
+            return step >= self.reached_at
+        if self.reached_at is None:
+            return step >= self.config.training.steps
+        return step >= self.boundary(self.reached_at)
+
+    def finish(
+        self, step: int, params: Any | None, arguments: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Write the summary; with it the run counts as finished, unless interrupted.
+
+        Args:
+          step: number of updates that have been dispatched.
+          params: parameters after them.
+          arguments: of the command line.
+        """
+        if self.finished:
+            return self.run.summary()
+        if self.diverged_at is not None:
+            status = DIVERGED
+            params = None  # one chunk more was dispatched than recorded
+        elif not self.is_over(step):
+            status = INTERRUPTED
+        else:
+            status = COMPLETED if self.reached_at is None else REACHED_TARGET
+        summary = summarize(
+            self.config,
+            self.run,
+            self._timer,
+            params,
+            status,
+            self.diverged_at,
+            arguments,
+        )
+        self.run.write_summary(summary)
+        return summary
+
+    def _is_reached(self, row: dict[str, Any]) -> bool:
+        target = self.config.training.stop_at
+        return target is not None and bool(row["validation_accuracy"] >= target)
+
+    def _first_reached(self) -> int | None:
+        """The first recorded step that meets the target."""
+        metrics = self.run.metrics()
+        for index, step in enumerate(metrics.get("step", ())):
+            if self._is_reached({name: col[index] for name, col in metrics.items()}):
+                return int(step)
+        return None
+
+
+def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int | None:
+    """The step whose loss, before its update, was the first not to be finite."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        return step - len(losses) + int(bad[0])
+    return None if np.isfinite(row["train_loss"]) else step

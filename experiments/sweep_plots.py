@@ -1,0 +1,213 @@
+"""Pictures of a sweep, drawn from its table and its lanes' records."""
+
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import scipy.stats
+from matplotlib.figure import Figure
+
+from experiments.bands import plot_bands
+from experiments.records import RunDirectory
+from experiments.sweep_results import is_time, milestone_of, over_seeds, swept
+from experiments.whole_file import write_whole
+
+MOST_CURVES = 8
+"""Settings in one picture of curves; of more, those that come first."""
+
+
+def plot_sweep(root: Path, frame: pl.DataFrame) -> list[Path]:
+    """Write the pictures that this sweep has; their paths."""
+    figures = {
+        "curves.png": curves(root, frame),
+        "survival.png": survival(frame),
+        "heat_map.png": heat_map(frame),
+    }
+    written = []
+    for name, figure in figures.items():
+        if figure is not None:
+            picture = io.BytesIO()
+            figure.savefig(picture, dpi=120, format="png")
+            write_whole(root / name, picture.getvalue())
+            written.append(root / name)
+    return written
+
+
+def curves(root: Path, frame: pl.DataFrame) -> Figure | None:
+    """Accuracy (or loss) and weight norm: median and band of each setting's seeds."""
+    groups: dict[str, list[RunDirectory]] = {}
+    for label, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+        groups[label] = [RunDirectory(root / "lanes" / name) for name in lanes["lane"]]
+    if not groups:
+        return None
+    has_accuracy = "final_validation_accuracy" in frame.columns
+    column = "validation_accuracy" if has_accuracy else "validation_loss"
+    title = "Median over seeds, and quartiles (of fewer than 5 seeds the range)"
+    return plot_bands(groups, (column, "weight_norm"), _with_note(title, frame))
+
+
+def survival(frame: pl.DataFrame) -> Figure | None:
+    """Fraction of seeds that have not reached the milestone yet: Kaplan and Meier.
+
+    A lane that never reached it is censored at its last step; one that diverged, which
+    never will, at the budget. None if the task has no such milestone.
+    """
+    milestone = milestone_of(frame)
+    if not is_time(milestone) or milestone not in frame.columns:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    ax = figure.subplots()
+    for label, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+        steps, fractions = survival_curve(lanes, milestone)
+        reached = lanes[milestone].count()
+        ax.step(
+            steps,
+            fractions,
+            where="post",
+            label=f"{label} ({reached} of {len(lanes)})",
+        )
+    ax.set(
+        xlabel="training steps",
+        ylabel=f"fraction of seeds before {milestone}",
+        ylim=(-0.02, 1.02),
+        xlim=(0, None),
+    )
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize=8)
+    figure.suptitle(_with_note("Not yet grokked", frame), fontsize=11)
+    return figure
+
+
+def survival_curve(
+    lanes: pl.DataFrame, milestone: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, from 0 to the last that was seen, and the fraction not there yet."""
+    reached = lanes[milestone].is_not_null().to_numpy()
+    ends = np.where(
+        lanes["status"].to_numpy() == "diverged", lanes["steps"], lanes["steps_trained"]
+    )
+    times = np.where(reached, lanes[milestone].fill_null(0), ends).astype(float)
+    data = scipy.stats.CensoredData.right_censored(times, ~reached)
+    estimate = scipy.stats.ecdf(data).sf
+    steps = np.concatenate([[0.0], estimate.quantiles, [times.max()]])
+    fractions = np.concatenate(
+        [[1.0], estimate.probabilities, [estimate.evaluate(times.max())]]
+    )
+    return steps, fractions
+
+
+def heat_map(frame: pl.DataFrame) -> Figure | None:
+    """The milestone's median over two swept numbers; a panel for each other setting.
+
+    Lists give tiles, with the median written in; drawn values give dots. A cross: most
+    seeds never got there. None if fewer than two numbers were swept.
+    """
+    names = swept(frame)
+    axes = [n for n in names if frame[n].dtype.is_numeric() and n != "start_step"][:2]
+    if len(axes) < 2:
+        return None
+    others = [name for name in names if name not in axes]
+    rows = over_seeds(frame)
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        label = ", ".join(f"{n} {_short(row[n])}" for n in others)
+        panels.setdefault(label, []).append(row)
+    medians = [row["median"] for row in rows if row["median"] is not None]
+    low, high = (min(medians), max(medians)) if medians else (1, 10)
+    if low == high:
+        high = low + 1
+    scale = mpl.colors.LogNorm if low > 0 else mpl.colors.Normalize
+    norm, colors = scale(low, high), mpl.colormaps["viridis_r"]
+    is_grid = len(rows) == math.prod(
+        len({row[name] for row in rows}) for name in names
+    ) or len(rows) > 4 * max(len({row[n] for row in rows}) for n in axes)
+
+    shown = dict(itertools.islice(panels.items(), MOST_CURVES))
+    width = min(4, len(shown))
+    height = -(-len(shown) // width)
+    figure = Figure(figsize=(1 + 4.2 * width, 3.8 * height), layout="constrained")
+    grid = figure.subplots(height, width, squeeze=False).ravel()
+    for ax, (label, members) in zip(grid, shown.items(), strict=False):
+        draw = _tiles if is_grid else _dots
+        draw(ax, members, axes, norm, colors)
+        ax.set(xlabel=axes[1], ylabel=axes[0], title=label)
+        ax.title.set_fontsize(9)
+    for ax in grid[len(shown) :]:
+        ax.set_axis_off()
+    mappable = mpl.cm.ScalarMappable(norm, colors)
+    figure.colorbar(mappable, ax=list(grid), label=f"median {milestone_of(frame)}")
+    note = "" if len(shown) == len(panels) else f" (best {len(shown)} of {len(panels)})"
+    figure.suptitle(f"Median over seeds; × never in most{note}", fontsize=11)
+    return figure
+
+
+def _tiles(
+    ax: Any,
+    rows: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    norm: Any,
+    colors: Any,
+) -> None:
+    vertical, horizontal = (sorted({row[name] for row in rows}) for name in names)
+    for row in rows:
+        y, x = vertical.index(row[names[0]]), horizontal.index(row[names[1]])
+        if row["median"] is None:
+            ax.plot(x, y, "x", color="grey")
+            continue
+        color = colors(norm(row["median"]))
+        tile = mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, color=color)
+        ax.add_patch(tile)
+        text = "black" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
+        label = _short(row["median"])
+        ax.text(x, y, label, ha="center", va="center", fontsize=8, color=text)
+    ax.set_xticks(range(len(horizontal)), map(_short, horizontal))
+    ax.set_yticks(range(len(vertical)), map(_short, vertical))
+    ax.set(xlim=(-0.5, len(horizontal) - 0.5), ylim=(-0.5, len(vertical) - 0.5))
+
+
+def _dots(
+    ax: Any,
+    rows: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    norm: Any,
+    colors: Any,
+) -> None:
+    for row in rows:
+        there = row["median"] is not None
+        style = {"color": colors(norm(row["median"]))} if there else {"color": "grey"}
+        ax.plot(row[names[1]], row[names[0]], "o" if there else "x", **style)
+    for axis, name in (("y", names[0]), ("x", names[1])):
+        values = [row[name] for row in rows]
+        if min(values) > 0 and max(values) > 20 * min(values):
+            getattr(ax, f"set_{axis}scale")("log")
+
+
+def _best(frame: pl.DataFrame, lanes: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+    """The lanes of the best settings, by label."""
+    names = swept(frame)
+    best: dict[str, pl.DataFrame] = {}
+    for row in over_seeds(frame)[:MOST_CURVES]:
+        chosen = lanes.filter([pl.col(n).eq_missing(row[n]) for n in names] or True)
+        if len(chosen):
+            label = ", ".join(f"{n} {_short(row[n])}" for n in names)
+            best[label or "all seeds"] = chosen
+    return best
+
+
+def _with_note(title: str, frame: pl.DataFrame) -> str:
+    settings = len(over_seeds(frame))
+    if settings <= MOST_CURVES:
+        return title
+    return f"{title}: the best {MOST_CURVES} of {settings} settings"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return str(value)
