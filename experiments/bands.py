@@ -1,6 +1,7 @@
 """Pictures of many seeds: a median curve and a band for each group of runs."""
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,7 +30,8 @@ def band(
         last = np.searchsorted(table["step"], steps, side="right") - 1
         values.append(table[column][last])
     edges = (0.25, 0.75) if len(runs) >= QUARTILES_FROM else (0, 1)
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all have diverged
         low, median, high = np.nanquantile(values, (edges[0], 0.5, edges[1]), axis=0)
     return steps, median, low, high
 

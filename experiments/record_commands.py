@@ -12,6 +12,8 @@ from experiments.milestones import milestones
 from experiments.options import did_you_mean, json_option, picture_option
 from experiments.plots import plot_comparison
 from experiments.records import RecordError, RunDirectory, find_runs
+from experiments.sweep_command import show_sweep
+from experiments.sweep_results import SweepDirectory
 from experiments.tasks import published_accuracy
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -60,7 +62,13 @@ def list_runs(root: Path, as_json: bool) -> None:
 @click.argument("run", type=_RUN)
 @json_option
 def show(run: Path, as_json: bool) -> None:
-    """Show the settings and the summary of one RUN."""
+    """Show the settings and the summary of one RUN, or the results of a sweep.
+
+    Of a sweep the table and the pictures are written anew too, whatever its state.
+    """
+    if (directory := SweepDirectory(run)).plan_file.exists():
+        show_sweep(directory, as_json)
+        return
     record = _open(run)
     if as_json:
         print(json.dumps(_describe(record)))

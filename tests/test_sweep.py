@@ -1,0 +1,259 @@
+"""Sweeps: lanes are runs, however they are trained, stopped and gone on with."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from experiments.cli import main
+from experiments.programs import Together
+from experiments.records import RunDirectory
+
+TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
+TINY += ["--batch-size", "16", "--eval-every", "10"]
+LANES = ["--filter", "ema", "--lamb", "1,5", "--seeds", "2"]
+WAYS = ["placed", "vmap", "map"]
+
+
+def sweep(directory, *options, code=0):
+    assert main(["sweep", *TINY, *options, "--run-dir", str(directory)]) == code
+    return pl.read_parquet(directory / "lanes.parquet")
+
+
+def lanes(directory):
+    return {run.name: RunDirectory(run) for run in (directory / "lanes").iterdir()}
+
+
+def rows(directory):
+    return {n: run.metrics_file.read_text() for n, run in lanes(directory).items()}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The same sweep in every way."""
+    root = tmp_path_factory.mktemp("ways")
+    for way in WAYS:
+        sweep(root / way, *LANES, "--steps", "60", "--way", way)
+    return root
+
+
+def test_a_lane_is_the_run_alone_bit_for_bit(swept, tmp_path):
+    frame = pl.read_parquet(swept / "placed" / "lanes.parquet")
+    assert len(frame) == 4
+    row = frame.filter((pl.col("lamb") == 5) & (pl.col("seed") == 1)).row(0, named=True)
+    alone = RunDirectory(tmp_path / "run")
+    options = ["--filter", "ema", "--lamb", "5", "--seed", "1", "--steps", "60"]
+    assert main(["train", *TINY, *options, "--run-dir", str(alone.path)]) == 0
+    for way in ("placed", "map"):
+        assert rows(swept / way)[row["lane"]] == alone.metrics_file.read_text()
+    assert row["parameters_sha256"] == alone.summary()["parameters_sha256"]
+    assert row["final_train_loss"] == alone.summary()["final"]["train_loss"]
+    assert alone.config() == RunDirectory(swept / "placed/lanes" / row["lane"]).config()
+
+
+def test_batched_lanes_are_the_runs_alone_to_rounding(swept):
+    placed, batched = lanes(swept / "placed"), lanes(swept / "vmap")
+    assert placed.keys() == batched.keys()
+    for name, run in placed.items():
+        expected, found = run.metrics(), batched[name].metrics()
+        until = expected["step"] <= 50
+        for column in ("train_loss", "validation_loss", "weight_norm"):
+            np.testing.assert_allclose(
+                found[column][until], expected[column][until], rtol=1e-5
+            )
+
+
+def test_finished_lanes_leave_records_without_checkpoints(swept):
+    for way in WAYS:
+        for run in lanes(swept / way).values():
+            assert run.summary()["status"] == "completed"
+            assert not run.checkpoints.exists()
+        assert not list((swept / way / "groups").glob("*"))
+        for picture in ("curves.png", "survival.png"):
+            contents = (swept / way / picture).read_bytes()
+            assert contents.startswith(b"\x89PNG")
+
+
+def test_lanes_share_the_time(swept):
+    for way in WAYS:
+        frame = pl.read_parquet(swept / way / "lanes.parquet")
+        assert (frame["seconds"] > 0).all()
+    together = pl.read_parquet(swept / "vmap" / "lanes.parquet")["seconds"]
+    assert together.max() < 1.1 * together.min()
+
+
+@pytest.mark.parametrize("way", ["placed", "vmap"])
+def test_more_seeds_train_the_new_lanes_alone(tmp_path, way, capsys):
+    options = ["--steps", "20", "--way", way]
+    sweep(tmp_path, *options, "--seeds", "1")
+    (old,) = lanes(tmp_path).values()
+    before = old.summary_file.stat().st_mtime_ns
+    capsys.readouterr()
+    frame = sweep(tmp_path, *options, "--seeds", "3", "--json")
+    assert len(frame) == 3
+    assert old.summary_file.stat().st_mtime_ns == before
+    found = json.loads(capsys.readouterr().out)
+    assert found["lanes"] == 3
+    assert found["status"] == {"completed": 3}
+    sweep(tmp_path, *options, "--seeds", "1", "--force")
+    assert old.summary_file.stat().st_mtime_ns > before
+
+
+def test_lanes_at_their_target_are_left_out(tmp_path, monkeypatch):
+    """As early as alone, and the rest packed into half the slots, again and again."""
+    options = ["--seeds", "5", "--steps", "200", "--stop-at", "0.12"]
+    placed = sweep(tmp_path / "placed", *options, "--way", "placed")
+    sizes = []
+    advance = Together.advance
+
+    def counted(self, slots, length, state):
+        sizes.append((len(slots), sum(lane >= 0 for lane in slots)))
+        return advance(self, slots, length, state)
+
+    monkeypatch.setattr(Together, "advance", counted)
+    frame = sweep(tmp_path / "vmap", *options, "--way", "vmap")
+    assert frame["steps_trained"].to_list() == placed["steps_trained"].to_list()
+    assert frame["steps_trained"].n_unique() > 1
+    assert frame["status"].is_in(["reached target", "completed"]).all()
+    for slots, occupied in sizes:
+        assert slots in (5, 3, 2, 1)
+        assert slots == 5 or slots <= 2 * occupied
+    assert len(set(sizes)) > 1
+    total = sum(occupied for _, occupied in sizes)
+    assert total == (frame["steps_trained"] / 10).ceil().sum()
+
+
+@pytest.mark.parametrize("way", ["placed", "vmap"])
+def test_a_lane_that_diverged_is_a_result(tmp_path, way, capsys):
+    options = ["--learning-rate", "1e-3,1e38", "--steps", "40", "--way", way]
+    frame = sweep(tmp_path, *options, "--optimizer", "sgd", "--init-scale", "1,2")
+    by_rate = frame.group_by("learning_rate").agg(pl.col("status").unique())
+    found = {rate: statuses for rate, statuses in by_rate.iter_rows()}
+    assert found == {1e-3: ["completed"], 1e38: ["diverged"]}
+    diverged = frame.filter(pl.col("status") == "diverged")
+    assert (diverged["diverged_at_step"] < 40).all()
+    assert diverged["parameters_sha256"].is_null().all()
+    assert "2 diverged" in capsys.readouterr().out
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_finished_before_the_kill_stays_and_the_rest_is_the_same(tmp_path, monkeypatch):
+    """Killed after a lane was finished, before the checkpoint without it."""
+    options = ["--seeds", "4", "--steps", "120", "--stop-at", "0.12", "--way", "vmap"]
+    frame = sweep(tmp_path / "whole", *options)
+    assert frame["steps_trained"].n_unique() > 1
+    from experiments.checkpoint import Checkpoints
+
+    save, killed = Checkpoints.save, tmp_path / "killed"
+
+    def dies(self, step, slots, state):
+        if -1 in slots or len(slots) < 4:
+            self.wait()
+            raise _Killed
+        save(self, step, slots, state)
+
+    monkeypatch.setattr(Checkpoints, "save", dies)
+    with contextlib.suppress(_Killed):
+        sweep(killed, *options, "--checkpoint-seconds", "0")
+    monkeypatch.undo()
+    there = [run for run in lanes(killed).values() if run.summary_file.exists()]
+    assert 0 < len(there) < 4
+    times = [run.summary_file.stat().st_mtime_ns for run in there]
+    sweep(killed, *options)
+    assert [run.summary_file.stat().st_mtime_ns for run in there] == times
+    assert rows(killed) == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("way", ["placed", "vmap"])
+def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
+    options = [*LANES, "--steps", "60", "--way", way, "--cores", "1"]
+    sweep(tmp_path / "whole", *options)
+    seen = []
+    append = RunDirectory.append
+
+    def interrupts(self, row, seconds):
+        append(self, row, seconds)
+        seen.append(row["step"])
+        if len(seen) == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunDirectory, "append", interrupts)
+    frame = sweep(tmp_path / "cut", *options, code=130)
+    monkeypatch.undo()
+    assert "the same command, without --force, goes on" in capsys.readouterr().out
+    statuses = set(frame["status"])
+    assert "interrupted" in statuses
+    assert statuses <= {"interrupted", "completed", "not started"}
+    assert len(seen) < 28
+    sweep(tmp_path / "cut", *options)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+def kill_and_compare(tmp_path, way, kills, steps):
+    options = [*LANES, "--way", way, "--steps", str(steps)]
+    sweep(tmp_path / "whole", *options)
+    command = [sys.executable, "-m", "experiments", "sweep", *TINY, *options]
+    command += ["--run-dir", str(tmp_path / "killed"), "--checkpoint-seconds", "0"]
+    rng = random.Random(kills)
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        before = count_rows(tmp_path / "killed")
+        while process.poll() is None and count_rows(tmp_path / "killed") < before + 6:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    a, b = (
+        pl.read_parquet(tmp_path / n / "lanes.parquet") for n in ("killed", "whole")
+    )
+    assert a.drop("seconds").equals(b.drop("seconds"))
+
+
+def count_rows(directory):
+    files = directory.glob("lanes/*/metrics.csv")
+    return sum(file.read_text().count("\n") for file in files)
+
+
+def test_killed_once(tmp_path):
+    kill_and_compare(tmp_path, "vmap", kills=1, steps=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_ten_times(tmp_path, way):
+    kill_and_compare(tmp_path, way, kills=10, steps=1500)
+
+
+def test_an_error_of_a_lane_stops_the_others_and_is_told(tmp_path, monkeypatch, capsys):
+    append = RunDirectory.append
+
+    def fails(self, row, seconds):
+        if row["step"] == 20 and "seed1" in self.path.name:
+            raise OSError("no space left")
+        append(self, row, seconds)
+
+    monkeypatch.setattr(RunDirectory, "append", fails)
+    arguments = ["sweep", *TINY, "--seeds", "3", "--steps", "100000"]
+    assert main([*arguments, "--run-dir", str(tmp_path)]) == 1
+    assert "error: no space left" in capsys.readouterr().err
+
+
+def test_show_tells_of_a_sweep(swept, capsys):
+    assert main(["show", str(swept / "placed")]) == 0
+    text = capsys.readouterr().out
+    assert "4 lanes of modular, 2 settings" in text
+    assert main(["list", str(swept / "placed")]) == 0
+    assert "4 runs below" in capsys.readouterr().out

@@ -1,0 +1,149 @@
+"""Tables, statistics and pictures of sweeps, from records made up."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from experiments.sweep_plots import curves, heat_map, survival, survival_curve
+from experiments.sweep_progress import SweepProgress
+from experiments.sweep_results import over_seeds, swept
+
+
+def lane(seed, steps, *, final=0.5, status="reached target", **settings):
+    milestone = {"t_gen_99": steps}
+    if steps is None and status == "reached target":
+        status = "completed"
+    return {
+        "lane": f"{settings}-{seed}",
+        "task": "modular",
+        **settings,
+        "steps": 1000,
+        "seed": seed,
+        "status": status,
+        "steps_trained": 1000 if steps is None else steps + 20,
+        **milestone,
+        "final_validation_accuracy": final,
+    }
+
+
+def frame_of(*rows):
+    return pl.DataFrame(list(rows), infer_schema_length=None)
+
+
+def test_settings_are_ranked_and_never_is_larger_than_everything():
+    frame = frame_of(
+        *(lane(s, t, alpha=0.9) for s, t in enumerate([100, None, None])),
+        *(lane(s, t, alpha=0.98) for s, t in enumerate([900, 800, None])),
+        *(lane(s, None, alpha=0.5, final=0.1) for s in range(3)),
+    )
+    assert swept(frame) == ["alpha"]
+    rows = over_seeds(frame)
+    assert [row["alpha"] for row in rows] == [0.98, 0.9, 0.5]
+    assert [row["median"] for row in rows] == [900, None, None]
+    assert [row["reached"] for row in rows] == [2, 1, 0]
+    assert rows[0]["values"] == [900, 800, None]
+
+
+def test_what_is_not_finished_counts_for_nothing():
+    frame = frame_of(
+        lane(0, 100, alpha=0.9),
+        lane(1, None, alpha=0.9, status="interrupted"),
+        lane(2, None, alpha=0.9, status="diverged"),
+    )
+    (row,) = over_seeds(frame)
+    assert row["values"] == [100, None]
+    assert (row["unfinished"], row["diverged"], row["lanes"]) == (1, 1, 3)
+    assert row["median"] is None
+
+
+def test_survival_is_the_fraction_not_there_yet():
+    times = [100, 300, 300, 500, None, None]
+    frame = frame_of(*(lane(s, t) for s, t in enumerate(times)))
+    steps, fractions = survival_curve(frame, "t_gen_99")
+    assert (steps[0], fractions[0]) == (0, 1)
+    for step in (0, 99, 100, 299, 300, 499, 500, 1000):
+        there = sum(t is not None and t <= step for t in times)
+        at = np.searchsorted(steps, step, side="right") - 1
+        assert fractions[at] == pytest.approx(1 - there / 6)
+    assert steps[-1] == 1000
+
+
+def test_lanes_cut_short_are_censored_where_they_are():
+    """Kaplan and Meier: 1 of 4 at 100, then 1 of the 2 that are still seen at 300."""
+    frame = frame_of(
+        lane(0, 100),
+        lane(1, 300),
+        lane(2, None) | {"steps_trained": 200, "status": "interrupted"},
+        lane(3, None) | {"steps_trained": 50, "status": "diverged"},
+    )
+    steps, fractions = survival_curve(frame, "t_gen_99")
+    found = dict(zip(steps, fractions, strict=True))
+    assert found[100] == pytest.approx(3 / 4)
+    assert found[300] == pytest.approx(3 / 8)  # the diverged one is seen to the budget
+
+
+def test_nobody_reached_it():
+    frame = frame_of(*(lane(s, None) for s in range(3)))
+    _, fractions = survival_curve(frame, "t_gen_99")
+    assert (fractions == 1).all()
+    assert survival(frame) is not None
+
+
+def texts(figure):
+    return {text.get_text() for ax in figure.axes for text in ax.texts}
+
+
+def test_heat_map_has_a_tile_a_pair_and_a_panel_a_setting(tmp_path):
+    frame = frame_of(
+        *(
+            lane(s, int(1000 * a * b) + s, alpha=a, lamb=b, filter=f)
+            for a in (0.5, 0.9)
+            for b in (0.1, 0.2, 0.7)
+            for f in ("ema", "ma")
+            for s in range(3)
+        )
+    )
+    figure = heat_map(frame)
+    assert {"51", "631"} <= texts(figure)
+    titles = [ax.get_title() for ax in figure.axes]
+    assert {"filter ema", "filter ma"} <= set(titles)
+    figure.savefig(tmp_path / "map.png")
+
+
+def test_heat_map_of_draws_has_dots_and_crosses(tmp_path):
+    rng = np.random.default_rng(0)
+    alphas, lambs = rng.uniform(0.8, 1, 30), np.exp(rng.uniform(-3, 3, 30))
+    rows = [
+        lane(0, None if a > 0.9 else 500, alpha=a, lamb=b)
+        for a, b in zip(alphas, lambs, strict=True)
+    ]
+    figure = heat_map(frame_of(*rows))
+    ax = figure.axes[0]
+    assert len(ax.lines) == 30
+    assert {line.get_marker() for line in ax.lines} == {"o", "x"}
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    figure.savefig(tmp_path / "map.png")
+
+
+def test_one_axis_has_no_heat_map():
+    assert heat_map(frame_of(lane(0, 5, alpha=0.5), lane(0, 5, alpha=0.6))) is None
+
+
+def test_nothing_was_trained_yet(tmp_path):
+    row = lane(0, None, alpha=0.9) | {"steps_trained": 0, "status": "not started"}
+    frame = frame_of(row).drop("t_gen_99", "final_validation_accuracy")
+    assert curves(tmp_path, frame) is None
+    assert survival(frame) is None
+    assert over_seeds(frame)[0]["unfinished"] == 1
+
+
+def test_progress_counts_what_is_done_or_not_needed():
+    said = []
+    progress = SweepProgress({"a": 100, "b": 100}, lambda *what: said.append(what))
+    row = {"step": 20, "train_accuracy": 0.5, "validation_accuracy": 0.25}
+    progress.advanced("a", row)
+    assert said[-1] == (20, "0 of 2 lanes over, last: train  50.0% val  25.0%")
+    progress.ended("a", {"status": "reached target"})
+    progress.advanced("b", row)
+    progress.ended("b", {"status": "interrupted"})
+    assert said[-1] == (120, "2 of 2 lanes over (1 interrupted, 1 reached target)")
