@@ -7,9 +7,11 @@ from benchmarks import (
     first_chunk,
     lanes,
     recording,
+    scaling,
     tasks,
     training_step,
     update_alone,
+    ways,
 )
 
 _SECTIONS = (
@@ -19,6 +21,8 @@ _SECTIONS = (
     "accumulation",
     "recording",
     "first-chunk",
+    "ways",
+    "scaling",
     "lanes",
 )
 
@@ -60,6 +64,8 @@ def main(
     accumulation filters inside optax.MultiSteps                half a minute
     recording    norms, measures and checkpoints                half a minute
     first-chunk  compilation, cold and cached                   2 minutes
+    ways         lanes of a sweep, placed, batched, looped      2 minutes
+    scaling      seconds and memory as runs grow                8 minutes
     lanes        many seeds as one program (accelerators)       not by default
     """  # noqa: D301
     for section in sections or _SECTIONS[:-1]:
@@ -75,6 +81,10 @@ def main(
             recording.main(rounds)
         elif section == "first-chunk":
             first_chunk.main(rounds)
+        elif section == "ways":
+            ways.main(rounds)
+        elif section == "scaling":
+            scaling.main(min(rounds, 3))
         else:
             lanes.main(rounds, precision, most_lanes)
 

@@ -1,87 +1,64 @@
-"""Lanes of one program: batched, looped, or divided among the cores, per task.
+"""The ways to train the lanes of a sweep, per task: a lane's step beside one alone."""
 
-``JAX_NUM_CPU_DEVICES=2 python -m benchmarks.ways``: a device for each of two cores.
-"""
-
+import concurrent.futures
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
 from benchmarks import timing
 from experiments.config import Config
-from experiments.lanes import WAYS, initialize_lanes, run_chunk_of_lanes, stack
+from experiments.programs import Alone, Program, Together
+from experiments.sweep import cores
 from experiments.tasks import TASKS
-from experiments.train import TrainState, initialize, run_chunk
 
-LANES = 4
-STEPS = {"modular": 20, "mnist": 100, "qm9": 400}
+LANES = 8
+CASES = {
+    "modular, no filter": ("modular", {}, 20),
+    "modular, MA w = 100": ("modular", {"filter": "ma"}, 20),
+    "mnist, no filter": ("mnist", {}, 100),
+    "qm9, no filter": ("qm9", {}, 400),
+}
+"""Task, settings, and steps of a chunk."""
 
 
-def main(rounds: int = 5) -> None:
-    """Time a lane's step for every task and way, beside that of a run alone."""
+def main(rounds: int) -> None:
+    """Time a lane's step for every case and way, beside that of a run alone."""
     rows = []
-    for name, steps in STEPS.items():
-        configs = [Config.of(TASKS[name](), seed=seed) for seed in range(LANES)]
-        cases = {"alone": _alone(configs[0], steps)}
-        for way in WAYS:
-            cases[way] = _lanes(configs, steps, way)
-            if jax.device_count() > 1:
-                cases[f"{way}, divided"] = _lanes(configs, steps, way, _mesh())
+    for name, (task, settings, steps) in CASES.items():
+        configs = [
+            Config.of(TASKS[task](), seed=seed, **settings) for seed in range(LANES)
+        ]
+        data = configs[0].task.load()
+        cases = {
+            "alone": advancing([Alone(configs[0], data)], steps),
+            "placed": advancing([Alone(config, data) for config in configs], steps),
+            "vmap": advancing([Together(configs, data, "vmap")], steps),
+            "map": advancing([Together(configs, data, "map")], steps),
+        }
         times = timing.in_turn(cases, rounds)
-        for case in cases:
+        for case, seconds in times.items():
             lanes = 1 if case == "alone" else LANES
-            per_lane = [seconds / lanes for seconds in times[case]]
+            per_lane = [s / lanes for s in seconds]
             cell = f"{1e3 * statistics.median(per_lane) / steps:.3f}"
             rows.append([name, case, cell, timing.ratio(per_lane, times["alone"])])
     timing.report(
         "ways",
-        f"{LANES} lanes in one program, {jax.device_count()} devices, {rounds} rounds",
+        f"{LANES} lanes, {cores()} cores, {rounds} rounds",
         ("task", "way", "ms a step of a lane", "÷ alone"),
         rows,
     )
 
 
-def _mesh() -> jax.sharding.Mesh:
-    axis = (jax.sharding.AxisType.Auto,)
-    return jax.make_mesh((jax.device_count(),), ("lanes",), axis_types=axis)
+def advancing(programs: Sequence[Program], steps: int) -> Callable[[], None]:
+    """A function that advances all programs, as many at once as there are cores."""
+    states: list[Any] = [program.initialize(program.slots()) for program in programs]
+    pool = concurrent.futures.ThreadPoolExecutor(cores())
 
-
-def _alone(config: Config, steps: int) -> Callable[[], None]:
-    static, hyper = config.static(), config.traced()
-    data, state = jax.device_put(config.task.load()), initialize(static, hyper)
-
-    def run() -> None:
-        nonlocal state
-        state, log = run_chunk(static, steps, hyper, data, state)
+    def advance(index: int) -> None:
+        program = programs[index]
+        states[index], log = program.advance(program.slots(), steps, states[index])
         jax.block_until_ready(log)
 
-    return run
-
-
-def _lanes(
-    configs: list[Config], steps: int, way: str, mesh: jax.sharding.Mesh | None = None
-) -> Callable[[], None]:
-    static, hyper = stack(configs)
-    data, state = configs[0].task.load(), initialize_lanes(static, hyper)
-    if mesh is not None:
-        everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-        divided = jax.sharding.NamedSharding(mesh, jax.P("lanes"))
-        data, step = jax.device_put((data, state.step), everywhere)
-        hyper, rest = jax.device_put((hyper, tuple(state[1:])), divided)
-        state = TrainState(step, *rest)
-    else:
-        data = jax.device_put(data)
-
-    def run() -> None:
-        nonlocal state
-        state, log = run_chunk_of_lanes(
-            static, steps, hyper, data, state, way=way, mesh=mesh
-        )
-        jax.block_until_ready(log)
-
-    return run
-
-
-if __name__ == "__main__":
-    main()
+    return lambda: list(pool.map(advance, range(len(programs))))  # type: ignore[return-value]

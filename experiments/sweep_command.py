@@ -34,8 +34,10 @@ from experiments.sweep_results import (
     NOT_STARTED,
     SweepDirectory,
     is_time,
+    matters,
     milestone_of,
     over_seeds,
+    short,
     swept,
 )
 from experiments.tasks import TASKS, Task
@@ -216,20 +218,17 @@ def _cells(row: dict[str, Any], names: Sequence[str], is_time: bool) -> list[Any
     never = len(row["values"]) - len(known)
     spread = None
     if known:
-        least, largest = _number(min(known)), _number(max(known))
+        least, largest = short(min(known)), short(max(known))
         spread = f"{least} – {'never' if never else largest}"
-    median = _number(row["median"]) if row["median"] is not None else None
+    median = short(row["median"]) if row["median"] is not None else None
     if median is None and row["values"]:
         median = "never"
     final = row["final"] if row["final"] is None else f"{row['final']:.4g}"
-    cells = [*(row[name] for name in names), row["lanes"]]
+    cells = [row[n] if matters(row, n) else None for n in names]
+    cells.append(row["lanes"])
     if is_time:
         cells.append(f"{row['reached']} of {len(row['values'])}")
     return [*cells, median, spread, final]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _is_many(value: Any) -> bool:

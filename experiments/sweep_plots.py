@@ -2,12 +2,12 @@
 
 import io
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 import polars as pl
 import scipy.stats
@@ -15,7 +15,15 @@ from matplotlib.figure import Figure
 
 from experiments.bands import plot_bands
 from experiments.records import RunDirectory
-from experiments.sweep_results import is_time, milestone_of, over_seeds, swept
+from experiments.sweep_results import (
+    is_time,
+    label,
+    matters,
+    milestone_of,
+    over_seeds,
+    short,
+    swept,
+)
 from experiments.whole_file import write_whole
 
 MOST_CURVES = 8
@@ -42,8 +50,8 @@ def plot_sweep(root: Path, frame: pl.DataFrame) -> list[Path]:
 def curves(root: Path, frame: pl.DataFrame) -> Figure | None:
     """Accuracy (or loss) and weight norm: median and band of each setting's seeds."""
     groups: dict[str, list[RunDirectory]] = {}
-    for label, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
-        groups[label] = [RunDirectory(root / "lanes" / name) for name in lanes["lane"]]
+    for name, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+        groups[name] = [RunDirectory(root / "lanes" / lane) for lane in lanes["lane"]]
     if not groups:
         return None
     has_accuracy = "final_validation_accuracy" in frame.columns
@@ -63,14 +71,14 @@ def survival(frame: pl.DataFrame) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = figure.subplots()
-    for label, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+    for name, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
         steps, fractions = survival_curve(lanes, milestone)
         reached = lanes[milestone].count()
         ax.step(
             steps,
             fractions,
             where="post",
-            label=f"{label} ({reached} of {len(lanes)})",
+            label=f"{name} ({reached} of {len(lanes)})",
         )
     ax.set(
         xlabel="training steps",
@@ -113,35 +121,38 @@ def heat_map(frame: pl.DataFrame) -> Figure | None:
     if len(axes) < 2:
         return None
     others = [name for name in names if name not in axes]
-    rows = over_seeds(frame)
+    rows = [row for row in over_seeds(frame) if all(matters(row, n) for n in axes)]
     panels: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        label = ", ".join(f"{n} {_short(row[n])}" for n in others)
-        panels.setdefault(label, []).append(row)
+        panels.setdefault(label(row, others), []).append(row)
     medians = [row["median"] for row in rows if row["median"] is not None]
     low, high = (min(medians), max(medians)) if medians else (1, 10)
     if low == high:
         high = low + 1
     scale = mpl.colors.LogNorm if low > 0 else mpl.colors.Normalize
     norm, colors = scale(low, high), mpl.colormaps["viridis_r"]
-    is_grid = len(rows) == math.prod(
-        len({row[name] for row in rows}) for name in names
-    ) or len(rows) > 4 * max(len({row[n] for row in rows}) for n in axes)
+    pairs = {tuple(row[n] for n in axes) for row in rows}
+    # Of a grid several pairs share a value of either number; draws are all different.
+    is_grid = all(len(pairs) > len(set(values)) for values in zip(*pairs, strict=True))
 
     shown = dict(itertools.islice(panels.items(), MOST_CURVES))
     width = min(4, len(shown))
     height = -(-len(shown) // width)
     figure = Figure(figsize=(1 + 4.2 * width, 3.8 * height), layout="constrained")
     grid = figure.subplots(height, width, squeeze=False).ravel()
-    for ax, (label, members) in zip(grid, shown.items(), strict=False):
+    for ax, (title, members) in zip(grid, shown.items(), strict=False):
         draw = _tiles if is_grid else _dots
         draw(ax, members, axes, norm, colors)
-        ax.set(xlabel=axes[1], ylabel=axes[0], title=label)
+        ax.set(xlabel=axes[1], ylabel=axes[0], title=title)
         ax.title.set_fontsize(9)
     for ax in grid[len(shown) :]:
         ax.set_axis_off()
     mappable = mpl.cm.ScalarMappable(norm, colors)
-    figure.colorbar(mappable, ax=list(grid), label=f"median {milestone_of(frame)}")
+    bar = figure.colorbar(
+        mappable, ax=list(grid), label=f"median {milestone_of(frame)}"
+    )
+    for ticks in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
+        ticks(mpl.ticker.ScalarFormatter())
     note = "" if len(shown) == len(panels) else f" (best {len(shown)} of {len(panels)})"
     figure.suptitle(f"Median over seeds; × never in most{note}", fontsize=11)
     return figure
@@ -164,10 +175,11 @@ def _tiles(
         tile = mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, color=color)
         ax.add_patch(tile)
         text = "black" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
-        label = _short(row["median"])
-        ax.text(x, y, label, ha="center", va="center", fontsize=8, color=text)
-    ax.set_xticks(range(len(horizontal)), map(_short, horizontal))
-    ax.set_yticks(range(len(vertical)), map(_short, vertical))
+        ax.text(
+            x, y, short(row["median"]), ha="center", va="center", fontsize=8, color=text
+        )
+    ax.set_xticks(range(len(horizontal)), map(short, horizontal))
+    ax.set_yticks(range(len(vertical)), map(short, vertical))
     ax.set(xlim=(-0.5, len(horizontal) - 0.5), ylim=(-0.5, len(vertical) - 0.5))
 
 
@@ -195,8 +207,7 @@ def _best(frame: pl.DataFrame, lanes: pl.DataFrame) -> Mapping[str, pl.DataFrame
     for row in over_seeds(frame)[:MOST_CURVES]:
         chosen = lanes.filter([pl.col(n).eq_missing(row[n]) for n in names] or True)
         if len(chosen):
-            label = ", ".join(f"{n} {_short(row[n])}" for n in names)
-            best[label or "all seeds"] = chosen
+            best[label(row, names) or "all seeds"] = chosen
     return best
 
 
@@ -205,9 +216,3 @@ def _with_note(title: str, frame: pl.DataFrame) -> str:
     if settings <= MOST_CURVES:
         return title
     return f"{title}: the best {MOST_CURVES} of {settings} settings"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    return str(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from experiments.options import WITHOUT_EFFECT
 from experiments.over_seeds import Time, median, order
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.tasks import TASKS
@@ -106,6 +107,24 @@ def swept(frame: pl.DataFrame) -> list[str]:
     """Settings in which lanes differ, but for the seed."""
     settings = frame.columns[1 : frame.columns.index("status")]
     return [n for n in settings if n != "seed" and frame[n].n_unique() > 1]
+
+
+def matters(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a swept setting has an effect beside a row's others."""
+    switch, values = WITHOUT_EFFECT.get(name, ("", ()))
+    return switch not in row or row[switch] in values
+
+
+def label(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The settings of these names that matter, in words."""
+    return ", ".join(f"{n} {short(row[n])}" for n in names if matters(row, n))
+
+
+def short(value: Any) -> str:
+    """A value in few characters."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return str(value)
 
 
 def over_seeds(frame: pl.DataFrame) -> list[dict[str, Any]]:

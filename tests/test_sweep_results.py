@@ -6,7 +6,7 @@ import pytest
 
 from experiments.sweep_plots import curves, heat_map, survival, survival_curve
 from experiments.sweep_progress import SweepProgress
-from experiments.sweep_results import over_seeds, swept
+from experiments.sweep_results import label, over_seeds, swept
 
 
 def lane(seed, steps, *, final=0.5, status="reached target", **settings):
@@ -96,7 +96,7 @@ def texts(figure):
 def test_heat_map_has_a_tile_a_pair_and_a_panel_a_setting(tmp_path):
     frame = frame_of(
         *(
-            lane(s, int(1000 * a * b) + s, alpha=a, lamb=b, filter=f)
+            lane(s, int(1000 * a * b) + s, weight_decay=a, lamb=b, filter=f)
             for a in (0.5, 0.9)
             for b in (0.1, 0.2, 0.7)
             for f in ("ema", "ma")
@@ -123,6 +123,18 @@ def test_heat_map_of_draws_has_dots_and_crosses(tmp_path):
     assert {line.get_marker() for line in ax.lines} == {"o", "x"}
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     figure.savefig(tmp_path / "map.png")
+
+
+def test_settings_without_effect_are_not_shown():
+    rows = [lane(s, 50, filter="none", alpha=0.98, lamb=2.0) for s in range(2)]
+    for alpha in (0.9, 0.98):
+        rows += [lane(0, 100, filter="ema", alpha=alpha, lamb=b) for b in (1.0, 2.0)]
+    frame = frame_of(*rows)
+    names = swept(frame)
+    labels = [label(row, names) for row in over_seeds(frame)]
+    assert labels[0] == "filter none"
+    assert "filter ema, alpha 0.9, lamb 1" in labels
+    assert texts(heat_map(frame)) == {"100"}  # not the 50 without filter
 
 
 def test_one_axis_has_no_heat_map():

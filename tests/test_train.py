@@ -217,35 +217,6 @@ def test_clipping_before_or_after_the_filter(position, norm):
     np.testing.assert_allclose(jnp.linalg.norm(updates), norm, rtol=1e-6)
 
 
-def test_lanes_over_seeds_and_hyperparameters():
-    """What a sweep will do: vmap the chunk, the step shared by all lanes."""
-    base = config()
-    static, hyper, data, _, _ = start(base)
-    seeds, lambs = jnp.array([0, 1, 2], jnp.uint32), jnp.array([0.5, 2.0, 5.0])
-    lanes = hyper | {"seed": seeds, "lamb": lambs}
-    axes = {name: 0 if name in ("seed", "lamb") else None for name in hyper}
-    state_axes = type(start(base)[3])(step=None, params=0, model_state=0, opt_state=0)
-    states = jax.vmap(lambda h: initialize(static, h), (axes,), state_axes)(lanes)
-    states, log = jax.vmap(
-        lambda h, s: run_chunk(static, 6, h, data, s),
-        (axes, state_axes),
-        (state_axes, 0),
-    )(lanes, states)
-    metrics = jax.vmap(lambda h, s: evaluate(static, h, data, s), (axes, state_axes))(
-        lanes, states
-    )
-    assert int(states.step) == 6
-    for lane in range(3):
-        single = hyper | {"seed": seeds[lane], "lamb": lambs[lane]}
-        state = initialize(static, single)
-        state, expected_log = run_chunk(static, 6, single, data, state)
-        expected = evaluate(static, single, data, state)
-        np.testing.assert_allclose(log.loss[lane], expected_log.loss, rtol=1e-5)
-        np.testing.assert_allclose(
-            metrics["train_loss"][lane], expected["train_loss"], rtol=1e-5
-        )
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
