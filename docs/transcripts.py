@@ -1,4 +1,4 @@
-"""Write ``docs/cli.md``: four sessions at the command line, really run. ``make docs``.
+"""Write ``docs/cli.md``: five sessions at the command line, really run. ``make docs``.
 
 Seconds, memory and versions are those of the machine that ran it.
 """
@@ -44,13 +44,24 @@ SESSIONS = {
         "python -m experiments compare runs/none runs/ema",
         "python -m experiments plot runs/none runs/ema --by filter --output both.png",
     ],
+    "Many seeds": [
+        f"python -m experiments sweep modular {SMALL} --filter none,ema --lamb 1,2 "
+        "--weight-decay 0.005,0.5 --optimizer adamw --seeds 3 --steps 600 --dry-run",
+        f"timeout -s KILL 25 python -m experiments sweep modular {SMALL} "
+        "--filter none,ema --lamb 1,2 --weight-decay 0.005,0.5 --optimizer adamw "
+        "--seeds 3 --steps 600 --run-dir runs/sweep",
+        f"python -m experiments sweep modular {SMALL} "
+        "--filter none,ema --lamb 1,2 --weight-decay 0.005,0.5 --optimizer adamw "
+        "--seeds 3 --steps 600 --run-dir runs/sweep",
+        "ls runs/sweep",
+    ],
 }
 
 
 def main() -> None:
     """Run every command in one temporary directory and write the page."""
     parts = [
-        "# The command line, in four sessions\n\n"
+        "# The command line, in five sessions\n\n"
         "Written by `make docs`, which runs these commands. `$?` is the exit code: 0\n"
         "done, 1 system error, 2 unusable arguments, 3 diverged, 130 interrupted.\n"
     ]

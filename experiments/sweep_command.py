@@ -200,7 +200,8 @@ def show_sweep(directory: SweepDirectory, as_json: bool) -> pl.DataFrame:
     if is_time(milestone):
         columns = (*columns[:-3], "reached", *columns[-3:])
     console.print_table(
-        f"{len(frame)} lanes of {frame['task'][0]}, {len(rows)} settings"
+        f"{len(frame)} lanes of {frame['task'][0]}, "
+        f"{len(rows)} setting{'s' if len(rows) > 1 else ''}"
         + (f", the best {_ROWS}" if len(rows) > _ROWS else ""),
         columns,
         [_cells(row, names, is_time(milestone)) for row in rows[:_ROWS]],

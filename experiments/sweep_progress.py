@@ -15,7 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.console import SECONDS_BETWEEN_LINES, console, describe
+from experiments.console import SECONDS_BETWEEN_LINES, console
+from experiments.recorder import COMPLETED
 from experiments.records import INTERRUPTED
 
 
@@ -33,13 +34,12 @@ class SweepProgress:
         self._steps: collections.Counter[str] = collections.Counter()
         self._ended: dict[str, str] = {}
         self._lock = threading.Lock()
-        self.total = sum(budgets.values())
 
     def advanced(self, lane: str, row: dict[str, Any]) -> None:
         """A lane has been evaluated."""
         with self._lock:
             self._steps[lane] = int(row["step"])
-            self._tell(describe(row))
+            self._tell()
 
     def ended(self, lane: str, summary: dict[str, Any]) -> None:
         """A lane is over; what it did not need of its budget counts as done."""
@@ -47,16 +47,19 @@ class SweepProgress:
             self._ended[lane] = summary["status"]
             if summary["status"] != INTERRUPTED:
                 self._steps[lane] = self._budgets[lane]
-            self._tell("")
+            self._tell()
 
-    def _tell(self, last: str) -> None:
+    def _tell(self) -> None:
         if self._show is None:
             return
         counts = collections.Counter(self._ended.values())
-        parts = [f"{count} {status}" for status, count in sorted(counts.items())]
-        over = f"{len(self._ended)} of {len(self._budgets)} lanes over"
-        text = f"{over} ({', '.join(parts)})" if parts else over
-        self._show(self._steps.total(), f"{text}, last: {last}" if last else text)
+        text = f"{len(self._ended)}/{len(self._budgets)} lanes over"
+        others = [
+            f"{n} {status}" for status, n in counts.items() if status != COMPLETED
+        ]
+        if others:
+            text += f" ({', '.join(sorted(others))})"
+        self._show(self._steps.total(), text)
 
 
 @contextlib.contextmanager

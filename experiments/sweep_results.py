@@ -41,15 +41,19 @@ class SweepDirectory:
         write_whole(self.plan_file, f"{json.dumps(plan, indent=2)}\n".encode())
 
     def lanes(self) -> list[RunDirectory]:
-        """The lanes' run directories.
+        """The lanes' run directories, as far as they are there yet.
 
         Raises:
-          RecordError: this is no sweep.
+          RecordError: this is no sweep, or none of its lanes is there.
         """
         if not self.plan_file.exists():
             raise RecordError(f"{self.path} holds no sweep: no sweep.json.")
         names = json.loads(self.plan_file.read_text())["lanes"]
-        return [RunDirectory(self.path / "lanes" / name) for name in names]
+        lanes = [RunDirectory(self.path / "lanes" / name) for name in names]
+        lanes = [lane for lane in lanes if lane.config_file.exists()]
+        if not lanes:
+            raise RecordError(f"{self.path} has no lane yet.")
+        return lanes
 
     def write_table(self) -> pl.DataFrame:
         """Write ``lanes.parquet`` from the lanes' records."""

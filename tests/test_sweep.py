@@ -13,9 +13,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from experiments import runner
+from experiments import sweep as sweep_module
+from experiments.checkpoint import Checkpoints
 from experiments.cli import main
+from experiments.config import Config
 from experiments.programs import Together
 from experiments.records import RunDirectory
+from experiments.tasks.modular import ModularTask
 
 TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
 TINY += ["--batch-size", "16", "--eval-every", "10"]
@@ -153,8 +158,6 @@ def test_finished_before_the_kill_stays_and_the_rest_is_the_same(tmp_path, monke
     options = ["--seeds", "4", "--steps", "120", "--stop-at", "0.12", "--way", "vmap"]
     frame = sweep(tmp_path / "whole", *options)
     assert frame["steps_trained"].n_unique() > 1
-    from experiments.checkpoint import Checkpoints
-
     save, killed = Checkpoints.save, tmp_path / "killed"
 
     def dies(self, step, slots, state):
@@ -257,3 +260,26 @@ def test_show_tells_of_a_sweep(swept, capsys):
     assert "4 lanes of modular, 2 settings" in text
     assert main(["list", str(swept / "placed")]) == 0
     assert "4 runs below" in capsys.readouterr().out
+
+
+def test_groups_agree_in_what_is_static_and_fit_the_memory(monkeypatch):
+    task = ModularTask(prime=11, width=16)
+    options = {"eval_every": 10, "steps": 20}
+    configs = [
+        Config.of(task, filter="ma", window_size=w, seed=s, lamb=lamb, **options)
+        for s in range(3)
+        for w in (5, 50)
+        for lamb in (1.0, 2.0)
+    ]
+    groups = list(sweep_module._groups(configs))
+    assert [len(group) for group in groups] == [6, 6]
+    for group in groups:
+        assert len({config.filter.window_size for config in group}) == 1
+    one = runner.expected_memory(groups[1][0])
+    memory = 4 * one / sweep_module._MEMORY_SHARE
+    monkeypatch.setattr("experiments.provenance.memory_limit_bytes", lambda: memory)
+    sizes = [len(group) for group in sweep_module._groups(configs)]
+    assert sum(sizes) == 12
+    assert sizes[-2:] == [4, 2]  # of one window four lanes fit
+    longer = [Config.of(task, **options | {"steps": n}) for n in (20, 40)]
+    assert len(list(sweep_module._groups(longer))) == 2

@@ -152,10 +152,9 @@ def test_nothing_was_trained_yet(tmp_path):
 def test_progress_counts_what_is_done_or_not_needed():
     said = []
     progress = SweepProgress({"a": 100, "b": 100}, lambda *what: said.append(what))
-    row = {"step": 20, "train_accuracy": 0.5, "validation_accuracy": 0.25}
-    progress.advanced("a", row)
-    assert said[-1] == (20, "0 of 2 lanes over, last: train  50.0% val  25.0%")
+    progress.advanced("a", {"step": 20})
+    assert said[-1] == (20, "0/2 lanes over")
     progress.ended("a", {"status": "reached target"})
-    progress.advanced("b", row)
+    progress.advanced("b", {"step": 20})
     progress.ended("b", {"status": "interrupted"})
-    assert said[-1] == (120, "2 of 2 lanes over (1 interrupted, 1 reached target)")
+    assert said[-1] == (120, "2/2 lanes over (1 interrupted, 1 reached target)")
