@@ -140,7 +140,7 @@ def qm9_tables(runs: Cells) -> str:
     cells = marked.table(
         (
             "cell",
-            "paper (not in these units)",
+            "paper (not reproduced)",
             "lowest validation loss, bohr⁶",
             "at step",
             f"steps to a loss of {LOSS:g}",

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,29 +24,31 @@ _MILESTONES = {
     "t_gen_95_of_best": ("v", "95 % of its best"),
     "t_gen_95_of_published": ("D", "95 % of published"),
 }
+_WIDTHS = {1: 7.0, 2: 10.4}  # inches, by the number of axes
+_HEIGHT = 4.2
 _COLORS = tuple(f"C{i}" for i in range(10))
 
 
 def plot_curves(run: RunDirectory) -> None:
     """Accuracy, loss and weight norm against log steps: ``curves.png``."""
     picture = io.BytesIO()
-    _figure({_label(run.config()): run}).savefig(picture, dpi=120, format="png")
+    figure = _figure({"": run}, title=_label(run.config()))
+    figure.savefig(picture, dpi=120, format="png")
     run.write_curves(picture.getvalue())
 
 
 def plot_comparison(runs: Mapping[str, RunDirectory], path: Any, title: str) -> None:
     """Several runs, by their labels, in one picture."""
-    figure = _figure(runs)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    _figure(runs, title).savefig(path, dpi=120)
 
 
-def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
+def _figure(runs: Mapping[str, RunDirectory], title: str) -> Figure:
     tables = {label: run.metrics() for label, run in runs.items()}
     published = [published_accuracy(run.config()) for run in runs.values()]
     has_accuracy = all("train_accuracy" in table for table in tables.values())
     quantities = ["accuracy", "loss"] if has_accuracy else ["loss"]
-    figure = Figure(figsize=(5.2 * len(quantities), 4.2), layout="constrained")
+    width = _WIDTHS[len(quantities)]
+    figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(quantities), squeeze=False)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         colors = itertools.cycle(_COLORS)
@@ -70,10 +73,21 @@ def _figure(runs: Mapping[str, RunDirectory]) -> Figure:
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[-1].set_yscale("log")
     _weight_norms(axes[-1].twinx(), tables)
-    axes[0].legend(fontsize=8, loc="upper left")
-    if len(runs) == 1:
-        figure.suptitle(next(iter(runs)))
+    figure.suptitle(textwrap.fill(title, int(10 * width)))
+    _legend_below(figure, *axes[0].get_legend_handles_labels())
     return figure
+
+
+def _legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
+    """A legend in as many columns as fit; the figure grows, the axes do not shrink."""
+    labels = [textwrap.fill(label, 90) for label in labels]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.07 * longest)))  # inches
+    legend = figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=8
+    )
+    height = legend.get_window_extent().height / figure.dpi
+    figure.set_figheight(_HEIGHT + height)
 
 
 def _weight_norms(ax: Any, tables: Mapping[str, dict[str, np.ndarray]]) -> None:
@@ -81,7 +95,8 @@ def _weight_norms(ax: Any, tables: Mapping[str, dict[str, np.ndarray]]) -> None:
     for color, table in zip(itertools.cycle(_COLORS), tables.values(), strict=False):
         steps = np.maximum(table["step"], 1)
         ax.plot(steps, table["weight_norm"], color=color, **_NORM_STYLE)
-    ax.set(ylabel="weight norm (dotted)", ylim=(0, None))
+    # From 0, and with room above: a norm that hardly falls is not on the frame.
+    ax.set(ylabel="weight norm (dotted)", ylim=(0, 1.1 * ax.get_ylim()[1]))
 
 
 def _mark_milestones(

@@ -86,12 +86,12 @@ def mnist_ema_alone() -> dict[str, Any]:
 
 
 def qm9_baseline() -> dict[str, Any]:
-    """QM9: lowest validation loss (.00659 published, not in these units). 25 s."""
+    """QM9: lowest validation loss (published as .00659; not reproduced). 25 s."""
     return {}
 
 
 def qm9_ema() -> dict[str, Any]:
-    """QM9, Grokfast-EMA and decay .01: published as .00348 (as above). 30 s."""
+    """QM9, Grokfast-EMA and decay .01: published as .00348 (not reproduced). 30 s."""
     return {"filter": "ema", "alpha": 0.9, "lamb": 1.0, "weight_decay": 0.01}
 
 

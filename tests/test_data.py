@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import struct
 import sys
@@ -146,6 +147,9 @@ def test_damaged_files(twin, contents, problem):
     assert f"({len(contents):,} bytes, sha256 {found})" in message
     assert f"({file.size:,} bytes, sha256 {file.sha256})" in message
     assert f"-o {folder / TRAIN_IMAGES} {file.url}" in message
+    assert f"rm {folder / TRAIN_IMAGES}" in message
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_mnist(folder, download=True)  # a file that is there is left alone
 
 
 def test_a_single_wrong_bit_of_the_real_labels(real_data, tmp_path):
@@ -222,9 +226,17 @@ def test_a_wrong_file_in_the_manual_directory_of_tfds(real_data, tmp_path):
     shutil.copytree(real_data("mnist"), manual)
     (manual / TRAIN_IMAGES).chmod(0o644)
     (manual / TRAIN_IMAGES).write_bytes(idx(np.zeros((60_000, 28, 28), np.uint8)))
-    with pytest.raises(DataError, match="wrong checksum"):
+    with pytest.raises(DataError, match="wrong checksum") as caught:
         load_mnist(tmp_path, download=True)
+    message = str(caught.value)
+    assert "Try again later" not in message
+    assert f"taken from {manual / TRAIN_IMAGES}, which is another file" in message
+    command = f"rm {manual / TRAIN_IMAGES}"
+    assert command in message.splitlines()[-3]
     assert not list((tmp_path / "mnist").glob("*.gz"))
+    (manual / TRAIN_IMAGES).unlink()
+    shutil.copy(real_data("mnist") / TRAIN_IMAGES, manual)
+    assert_equal(load_mnist(tmp_path, download=True), load_mnist(real_data("mnist")))
 
 
 def test_downloads_name_the_extra(twin, tmp_path, monkeypatch):

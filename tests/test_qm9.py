@@ -245,5 +245,19 @@ def test_no_target_without_accuracy(capsys):
     assert "0.9" in message
 
 
+def test_more_molecules_than_there_are(capsys):
+    assert main(["train", "qm9", "--molecules", "999999"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: Invalid value for '--molecules': 999999")
+    assert "2<=x<=130831" in message
+
+
+@pytest.mark.parametrize("task", ["mnist", "qm9"])
+def test_help_says_where_the_data_are_searched_for(task, capsys):
+    assert main(["train", task, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "[default: that of GROKFAST_DATA, else the user's cache]" in text
+
+
 def test_graphs_are_what_the_task_loads():
     assert set(Graphs._fields) | {"alpha"} == RandomMolecules(molecules=3).load().keys()

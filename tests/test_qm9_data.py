@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -310,7 +311,7 @@ def prepared(**changes):
         "edge_ptr": np.array([0, 2, 4], np.int32),
         "x": np.ones((4, 11), np.uint8),
         "edge_index": np.array([[0, 1, 0, 1], [1, 0, 1, 0]], np.int32),
-        "edge_attr": np.ones((4, 4), np.uint8),
+        "edge_attr": np.eye(4, dtype=np.uint8),
         "alpha": np.array([1.0, 2.0], np.float32),
     }
     for name in ("x", "edge_ptr", "edge_index", "edge_attr"):
@@ -333,6 +334,8 @@ def prepared(**changes):
         ({"edge_index": np.full((2, 4), -1)}, "edge_index names atoms"),
         ({"edge_index": np.zeros((2, 4))}, "edge_index has the type float64"),
         ({"x": np.array([{}])}, "allow_pickle"),
+        ({"edge_attr": np.zeros((4, 4))}, "edge_attr is not one-hot"),
+        ({"edge_attr_clean": np.ones((4, 4))}, "edge_attr_clean is not one-hot"),
     ],
 )
 def test_prepared_arrays_that_do_not_fit(tmp_path, changes, problem):
@@ -354,6 +357,22 @@ def test_damaged_prepared_arrays(real_data, tmp_path):
         path.write_bytes(contents)
         with pytest.raises(DataError, match="is damaged"):
             load_qm9(100, tmp_path)
+
+
+def test_a_damaged_file_does_not_hide_a_sound_one(real_data, tmp_path):
+    sound = real_data("qm9") / "qm9_first2000_graphs.npz"
+    (tmp_path / sound.name).write_bytes(sound.read_bytes())
+    damaged = tmp_path / "qm9_first500_graphs.npz"
+    wanted = load_qm9(100, sound.parent)
+    for contents in (b"junk", sound.read_bytes()):  # the second is of 2000, not of 500
+        damaged.write_bytes(contents)
+        with pytest.warns(UserWarning, match=f"not used: {damaged} is damaged, or not"):
+            got = load_qm9(100, tmp_path)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_qm9(501, tmp_path)  # the damaged one would be too small anyway
 
 
 def test_a_molecule_that_is_unsound_stays_as_it_was_read():

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments import plots
 from experiments.cli import main
 from experiments.observe import measures, observe, weight_norms
 from experiments.presets import PRESETS
@@ -66,6 +67,48 @@ def test_plot(runs, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["plot", str(runs / "a"), "--by", "colour"]) == 2
     assert "no setting 'colour'" in capsys.readouterr().err
+
+
+class Curves:
+    """What a picture asks of a run, without the run: a norm that hardly falls."""
+
+    def __init__(self, has_accuracy):
+        self.has_accuracy = has_accuracy
+
+    def config(self):
+        return {"task": "mnist" if self.has_accuracy else "qm9"}
+
+    def metrics(self):
+        steps = np.arange(0, 3000, 50)
+        names = ["train_loss", "validation_loss"]
+        if self.has_accuracy:
+            names += ["train_accuracy", "validation_accuracy"]
+        curves = {name: np.linspace(0.1, 0.99, len(steps)) for name in names}
+        return {"step": steps, "weight_norm": np.linspace(56, 55, len(steps)), **curves}
+
+
+@pytest.mark.parametrize("has_accuracy", [True, False])
+@pytest.mark.parametrize("runs", [1, 2, 6])
+@pytest.mark.filterwarnings("error")
+def test_pictures_have_room_for_long_labels(has_accuracy, runs):
+    label = ", ".join(f"{name} 0.123" for name in PRESETS["modular"])
+    labelled = {f"{label} ({i})": Curves(has_accuracy) for i in range(runs)}
+    figure = plots._figure(labelled, f"{'a long title ' * 15}")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    parts = [figure._suptitle, legend, *figure.axes]
+    boxes = [part.get_tightbbox().padded(-1) for part in parts]
+    for i, box in enumerate(boxes):
+        assert (box.min >= 0).all()
+        assert (box.max <= figure.bbox.max).all()
+        # The last two, loss and weight norm, share their frame.
+        others = boxes[i + 1 :] if i < len(boxes) - 2 else []
+        assert not any(box.overlaps(other) for other in others)
+    for axes in figure.axes:
+        inside = axes.get_window_extent()
+        assert inside.width > 3 * figure.dpi
+        assert inside.height > 2.5 * figure.dpi
+    assert figure.axes[-1].get_ylim() == (0, pytest.approx(61.6, abs=1))
 
 
 def test_no_run_is_one_line(tmp_path, capsys):

@@ -12,6 +12,7 @@ them: their sizes are not published.
 
 import io
 import re
+import warnings
 import zlib
 from pathlib import Path
 from zipfile import BadZipFile
@@ -104,9 +105,8 @@ def load_qm9(
     if not 1 <= molecules <= MOLECULES:
         raise ValueError(f"molecules must be 1 … {MOLECULES}, got {molecules}.")
     prepared = _prepared((*places("qm9", data_dir), cache_directory() / "qm9"))
-    for count, path in prepared:
-        if count >= molecules:
-            return _first(_read(path, count), molecules)
+    if arrays := _read_first_sound(prepared, molecules):
+        return _first(arrays, molecules)
     if download:
         qm9_raw.check_rdkit()
     try:
@@ -137,6 +137,30 @@ def _prepared(directories: tuple[Path, ...]) -> list[tuple[int, Path]]:
         }
         found += sorted(matches.items())
     return found
+
+
+def _read_first_sound(
+    prepared: list[tuple[int, Path]], molecules: int
+) -> dict[str, np.ndarray] | None:
+    """Arrays of the first undamaged file that holds enough; None if none is so large.
+
+    Raises:
+      DataError: all that are large enough are damaged.
+    """
+    damaged: list[DataError] = []
+    for count, path in prepared:
+        if count >= molecules:
+            try:
+                arrays = _read(path, count)
+            except DataError as error:
+                damaged.append(error)
+            else:
+                for error in damaged:
+                    warnings.warn(f"not used: {error}", stacklevel=3)
+                return arrays
+    if damaged:
+        raise damaged[0]
+    return None
 
 
 def _convert(paths: list[Path], molecules: int) -> dict[str, np.ndarray]:
@@ -198,6 +222,9 @@ def _check_arrays(arrays: dict[str, np.ndarray], molecules: int) -> None:
         for name in (f"x{suffix}", f"edge_attr{suffix}"):
             if not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} is not finite")
+        kinds = np.sort(arrays[f"edge_attr{suffix}"], axis=1)
+        if not (kinds == [0, 0, 0, 1]).all():
+            raise ValueError(f"edge_attr{suffix} is not one-hot: a bond is of one kind")
     if not np.isfinite(arrays["alpha"]).all():
         raise ValueError("alpha is not finite")
 

@@ -146,8 +146,11 @@ def damaged_file(file: DataFile, path: Path, problem: str) -> DataError:
                 f"{path} is not the published file: {problem}.",
                 f"  found  {path.name} ({found})",
                 f"  wanted {file}",
-                "Delete it and fetch it again with",
+                "Put the published file in its place with",
                 *_commands([file], path.parent),
+                "or delete it, and --download will fetch it (it fetches only what is "
+                "missing):",
+                f"  rm {shlex.quote(str(path))}",
             ]
         )
     )
@@ -204,7 +207,7 @@ def _download(dataset: str, files: Sequence[DataFile], target: Path) -> None:
             try:
                 contents = _published_contents(file, Path(manager.download(file.url)))
             except Exception as error:  # TFDS, requests and zipfile: no common base
-                raise _failed(dataset, file, target, error) from error
+                raise _failed(dataset, file, target, manual, error) from error
             write_whole(target / file.name, contents)
 
 
@@ -220,13 +223,24 @@ def _published_contents(file: DataFile, path: Path) -> bytes:
     return contents
 
 
-def _failed(dataset: str, file: DataFile, target: Path, error: Exception) -> DataError:
+def _failed(
+    dataset: str, file: DataFile, target: Path, manual: Path, error: Exception
+) -> DataError:
+    advice = ["Try again later, or with"]
+    taken = manual / file.name
+    if str(taken) in str(error):  # then no later try will help
+        advice = [
+            f"It was taken from {taken}, which is another file. Delete that and try "
+            "again:",
+            f"  rm {shlex.quote(str(taken))}",
+            "or fetch the file with",
+        ]
     return DataError(
         "\n".join(
             [
                 f"{dataset}: {file.url} could not be downloaded: {error}",
                 f"  wanted {file}",
-                "Try again later, or with",
+                *advice,
                 *_commands([file], target),
             ]
         )

@@ -7,7 +7,6 @@ validation is the whole test set.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -17,13 +16,13 @@ from flax import nnx
 from experiments.config import option
 from experiments.data.mnist import load_mnist
 from experiments.models.mlp import MLP
-from experiments.tasks.model_task import ModelTask
+from experiments.tasks.file_task import FileTask
 
 _PIXELS, _CLASSES = 28 * 28, 10
 
 
 @dataclasses.dataclass(frozen=True)
-class MnistTask(ModelTask):
+class MnistTask(FileTask):
     """Handwritten digits, learnt by an MLP from the first 1000 of 60,000 images."""
 
     name: ClassVar[str] = "mnist"
@@ -45,12 +44,6 @@ class MnistTask(ModelTask):
     )
     width: int = option(200, "Features of the hidden layers.", minimum=1)
     layers: int = option(3, "Linear layers.", minimum=1)
-    data_dir: Path | None = option(
-        None, "Directory of the data sets. [default: searched for]", kind="local"
-    )
-    download: bool = option(
-        False, "Fetch missing files (needs tensorflow-datasets).", kind="local"
-    )
 
     def load(self) -> dict[str, Any]:
         """``images [n, 784]``, uint8, and ``labels [n]`` of both splits."""
