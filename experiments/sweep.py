@@ -22,7 +22,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -104,36 +104,40 @@ def train_sweep(
             else:
                 progress.ended(run.path.name, run.summary())
 
-    load = functools.cache(lambda task: task.load())
-    how = {
-        "load": load,
-        "checkpoint_seconds": checkpoint_seconds,
-        "arguments": arguments,
-        "progress": progress,
-    }
     with runner.stop_requests() as stop_requested:
+        how = _How(progress, checkpoint_seconds, arguments, stop_requested)
+        # Lanes that another way left unfinished start over.
         if way == "placed":
-            _train_placed(waiting, at_once or cores(), stop_requested, how)
+            shutil.rmtree(root / "groups", ignore_errors=True)
+            _train_placed(waiting, at_once or cores(), how)
             return
+        for _, run in waiting:
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
         for group in _groups(configs):
-            if not stop_requested():
-                _train_together(root, group, way, stop_requested, how)
+            _train_together(root, group, way, how)
 
 
 Lanes = Sequence[tuple[Config, RunDirectory]]
 
 
-def _train_placed(
-    lanes: Lanes, cores: int, stop_requested: Callable[[], bool], how: dict[str, Any]
-) -> None:
+class _How(NamedTuple):
+    """What all lanes have in common; see :func:`train_sweep`."""
+
+    progress: Progress
+    checkpoint_seconds: float
+    arguments: Sequence[str]
+    stop_requested: Callable[[], bool]
+
+
+def _train_placed(lanes: Lanes, cores: int, how: _How) -> None:
     """Every worker takes the next lane that is left."""
     left: queue.SimpleQueue[tuple[Config, RunDirectory]] = queue.SimpleQueue()
     for lane in _programs_in_turn(lanes):
         left.put(lane)
-    failed = threading.Event()
+    failed, load = threading.Event(), functools.cache(lambda task: task.load())
 
     def stop() -> bool:
-        return failed.is_set() or stop_requested()
+        return failed.is_set() or how.stop_requested()
 
     def work(device: jax.Device) -> None:
         while not stop():
@@ -142,9 +146,9 @@ def _train_placed(
             except queue.Empty:
                 return
             try:
-                data = how["load"](config.task)
-                program = functools.partial(Alone, config, data, device)
-                _train_group([(config, run)], program, run.checkpoints, stop, how)
+                program = functools.partial(Alone, config, load(config.task), device)
+                own = how._replace(stop_requested=stop)
+                _train_group([(config, run)], program, run.checkpoints, own)
             except BaseException:
                 failed.set()
                 raise
@@ -152,15 +156,24 @@ def _train_placed(
     devices = jax.devices()
     if devices[0].platform == "cpu":
         # Threads that share the one device run side by side, and share its programs.
-        devices = devices[:1] * cores
+        devices = devices[:1] * min(cores, _that_fit(lanes))
     workers = devices[: len(lanes)]
     if not workers:
         return
     pool = concurrent.futures.ThreadPoolExecutor(len(workers))
     futures = [pool.submit(work, device) for device in workers]
     pool.shutdown(wait=False)  # not by `with`: a second Ctrl-C must not wait for them
-    for future in concurrent.futures.as_completed(futures):
+    concurrent.futures.wait(futures)  # all: after an error the others save first
+    for future in futures:
         future.result()
+
+
+def _that_fit(lanes: Lanes) -> int:
+    """How many lanes fit into the memory at a time, by the size of their states."""
+    memory = provenance.memory_limit_bytes()
+    static = {config.static() for config, _ in lanes}
+    largest = max((runner.state_bytes(c)["total"] for c in static), default=1)
+    return max(1, int(_MEMORY_SHARE * memory / largest)) if memory else len(lanes)
 
 
 def _programs_in_turn(lanes: Lanes) -> Lanes:
@@ -178,61 +191,54 @@ def _train_together(
     root: Path,
     configs: Sequence[Config],
     way: str,
-    stop_requested: Callable[[], bool],
-    how: dict[str, Any],
+    how: _How,
 ) -> None:
     """The lanes of a group as one program."""
     lanes = list(zip(configs, lanes_of(root, configs), strict=True))
     names = "\n".join(run.path.name for _, run in lanes)
     digest = hashlib.sha256(names.encode()).hexdigest()[:8]
     checkpoints = root / "groups" / digest
-    while not stop_requested():
+    while not how.stop_requested():
         rest = [lane for lane in lanes if not lane[1].summary_file.exists()]
         if not rest:
             break
         # A checkpoint holds lanes that may be finished by now: all go on from there.
         chosen = lanes if any(checkpoints.glob("*")) else rest
-        program = functools.partial(
-            Together,
-            [config for config, _ in chosen],
-            how["load"](configs[0].task),
-            way,
-        )
-        _train_group(chosen, program, checkpoints, stop_requested, how)
+        data = configs[0].task.load()
+        program = functools.partial(Together, [c for c, _ in chosen], data, way)
+        _train_group(chosen, program, checkpoints, how)
 
 
 def _train_group(
     lanes: Lanes,
     make_program: Callable[[], Program],
     directory: Path,
-    stop_requested: Callable[[], bool],
-    how: dict[str, Any],
+    how: _How,
 ) -> None:
     """Train the lanes of one program, and finish each when it is over."""
-    progress, arguments = how["progress"], how["arguments"]
 
     def teller(run: RunDirectory) -> Callable[[dict[str, Any]], None]:
-        return lambda row: progress.advanced(run.path.name, row)
+        return lambda row: how.progress.advanced(run.path.name, row)
 
     def finish(lane: int, step: int, params: Any) -> None:
-        summary = recorders[lane].finish(step, params, arguments)
-        progress.ended(lanes[lane][1].path.name, summary)
+        summary = recorders[lane].finish(step, params, how.arguments)
+        how.progress.ended(lanes[lane][1].path.name, summary)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(runner.double_precision_for(lanes[0][0]))
         for _, run in lanes:
             stack.enter_context(run.lock())
         directory.parent.mkdir(parents=True, exist_ok=True)
-        size = sum(runner.state_bytes(config)["total"] for config, _ in lanes)
-        runner.check_disk(directory, size)
+        size = runner.state_bytes(lanes[0][0])["total"]
+        runner.check_disk(directory, len(lanes) * size)
         recorders = [Recorder(config, run, teller(run)) for config, run in lanes]
         program, checkpoints = make_program(), Checkpoints(directory)
         step, slots, state = runner.train_lanes(
             recorders,
             program,
             checkpoints,
-            stop_requested=stop_requested,
-            checkpoint_seconds=how["checkpoint_seconds"],
+            stop_requested=how.stop_requested,
+            checkpoint_seconds=how.checkpoint_seconds,
             on_end=finish,
         )
         checkpoints.close()

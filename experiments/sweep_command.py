@@ -151,7 +151,7 @@ def add_sweep_command(task: type[Task]) -> None:
         if dry_run:
             _print_plan(configs, directory, way, as_json)
             return
-        for config in configs:
+        for config in {c.static(): c for c in configs}.values():
             runner.check_memory(config)
         directory.write_plan(
             lanes_of(directory.path, configs),
