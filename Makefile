@@ -27,6 +27,8 @@ help:
 grok: $(VENV)/installed
 	$(RUN) -m experiments grok
 
+# Most of the time goes into compiling tiny programs: quickly, for the quick tests.
+test: export XLA_FLAGS += --xla_backend_optimization_level=0
 test: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow"
 

@@ -178,29 +178,46 @@ def test_finished_before_the_kill_stays_and_the_rest_is_the_same(tmp_path, monke
     assert rows(killed) == rows(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("way", ["placed", "vmap"])
-def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
-    options = [*LANES, "--steps", "60", "--way", way, "--cores", "1"]
-    sweep(tmp_path / "whole", *options)
+def interrupt(monkeypatch, directory, options, after):
+    """Ctrl-C after so many rows."""
     seen = []
     append = RunDirectory.append
 
     def interrupts(self, row, seconds):
         append(self, row, seconds)
         seen.append(row["step"])
-        if len(seen) == 10:
+        if len(seen) == after:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RunDirectory, "append", interrupts)
-    frame = sweep(tmp_path / "cut", *options, code=130)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "append", interrupts)
+        frame = sweep(directory, *options, code=130)
+    assert len(seen) < 28
+    return frame
+
+
+@pytest.mark.parametrize("way", ["placed", "vmap"])
+def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
+    options = [*LANES, "--steps", "60", "--way", way, "--cores", "1"]
+    sweep(tmp_path / "whole", *options)
+    frame = interrupt(monkeypatch, tmp_path / "cut", options, after=10)
     assert "the same command, without --force, goes on" in capsys.readouterr().out
     statuses = set(frame["status"])
     assert "interrupted" in statuses
     assert statuses <= {"interrupted", "completed", "not started"}
-    assert len(seen) < 28
     sweep(tmp_path / "cut", *options)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("way", ["placed", "map"])
+def test_another_way_starts_unfinished_lanes_over(swept, tmp_path, monkeypatch, way):
+    """There and back: no lane goes on from a checkpoint that its rows do not reach."""
+    options = [*LANES, "--steps", "60", "--cores", "1"]
+    other = {"placed": "map", "map": "placed"}[way]
+    interrupt(monkeypatch, tmp_path, [*options, "--way", way], after=15)
+    interrupt(monkeypatch, tmp_path, [*options, "--way", other], after=6)
+    sweep(tmp_path, *options, "--way", way)
+    assert rows(tmp_path) == rows(swept / "placed")
 
 
 def kill_and_compare(tmp_path, way, kills, steps):
