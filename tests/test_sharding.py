@@ -14,7 +14,8 @@ from grokfast_jax import grokfast_ema, moving_average, state_sharding
 
 
 def test_on_eight_devices():
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    given = os.environ.get("XLA_FLAGS", "")
+    flags = f"{given} --xla_force_host_platform_device_count=8"
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/eight_devices.py"],
         env=os.environ | {"XLA_FLAGS": flags},
