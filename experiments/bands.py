@@ -12,7 +12,7 @@ from experiments.records import RunDirectory
 
 QUARTILES_FROM = 5
 """Fewer runs than these have no quartiles worth the name: their band is the range."""
-_STYLES = ("-", "--", "-.", ":")
+STYLES = ("-", "--", "-.", ":")
 
 
 def band(
@@ -57,7 +57,7 @@ def plot_bands(
             steps, median, low, high = (
                 a[steps > 0] for a in (steps, median, low, high)
             )
-            color, style = f"C{index % 10}", _STYLES[index % len(_STYLES)]
+            color, style = f"C{index % 10}", STYLES[index % len(STYLES)]
             ax.plot(steps, median, style, color=color, linewidth=1.6, label=label)
             ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
         ax.set(xscale="log", xlabel="training steps", ylabel=column.replace("_", " "))

@@ -196,13 +196,14 @@ def show_sweep(directory: SweepDirectory, as_json: bool) -> pl.DataFrame:
         print(json.dumps(found | {"milestone": milestone_of(frame), "settings": rows}))
         return frame
     milestone, names = milestone_of(frame), swept(frame)
-    columns = (*names, "lanes", f"median {milestone}", "range", "at the end")
+    columns = (*names, "lanes", "median", "range", "at the end")
     if is_time(milestone):
         columns = (*columns[:-3], "reached", *columns[-3:])
+    count = f"{len(rows)} setting{'s' if len(rows) > 1 else ''}"
+    if len(rows) > _ROWS:
+        count += f", the best {_ROWS}"
     console.print_table(
-        f"{len(frame)} lanes of {frame['task'][0]}, "
-        f"{len(rows)} setting{'s' if len(rows) > 1 else ''}"
-        + (f", the best {_ROWS}" if len(rows) > _ROWS else ""),
+        f"{len(frame)} lanes of {frame['task'][0]}, {count}: {milestone}",
         columns,
         [_cells(row, names, is_time(milestone)) for row in rows[:_ROWS]],
     )

@@ -13,7 +13,7 @@ import polars as pl
 import scipy.stats
 from matplotlib.figure import Figure
 
-from experiments.bands import plot_bands
+from experiments.bands import STYLES, plot_bands
 from experiments.records import RunDirectory
 from experiments.sweep_results import (
     is_time,
@@ -71,12 +71,16 @@ def survival(frame: pl.DataFrame) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = figure.subplots()
-    for name, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+    best = _best(frame, frame.filter(pl.col("steps_trained") > 0))
+    for style, (name, lanes) in zip(
+        itertools.cycle(STYLES), best.items(), strict=False
+    ):
         steps, fractions = survival_curve(lanes, milestone)
         reached = lanes[milestone].count()
         ax.step(
             steps,
             fractions,
+            style,
             where="post",
             label=f"{name} ({reached} of {len(lanes)})",
         )
