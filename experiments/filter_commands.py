@@ -1,9 +1,11 @@
 """Verbs that show filters: response, of any settings; spectrum, of a run's gradient."""
 
+import contextlib
 import dataclasses
 import io
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def show_response(
         for values in itertools.product(*(lists[own] for own in _OWN[name])):
             settings = dict(zip(_OWN[name], values, strict=True))
             chosen.append(_options(filter=name, normalize=normalize, **settings))
-    responses = [response.measure(options) for options in dict.fromkeys(chosen)]
+    responses = [_measured(options) for options in dict.fromkeys(chosen)]
     _save(response.figure_of(responses), output)
     if as_json:
         print(json.dumps({r.label: r.measures for r in responses}))
@@ -87,10 +89,23 @@ def show_response(
 
 
 def _options(**settings: Any) -> FilterOptions:
-    try:
+    with _usage_errors():
         return FilterOptions(**settings)
+
+
+def _measured(options: FilterOptions) -> response.Response:
+    own = [name for name in _OWN[options.filter] if name != "lamb"]  # as slow for all λ
+    shown = (f"--{name.replace('_', '-')} {getattr(options, name)}" for name in own)
+    with _usage_errors(f"--filter {options.filter} {' '.join(shown)}: "):
+        return response.measure(options)
+
+
+@contextlib.contextmanager
+def _usage_errors(prefix: str = "") -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"{prefix}{error}") from None
 
 
 @click.command("spectrum")
@@ -103,10 +118,16 @@ def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
     The run must have been trained with --gradient-projections. The table tells which
     share of the gradient's power is slow, below the −3 dB frequency of the run's
     low-pass (without filter: of the EMA with α 0.98), before and after the filter.
+    Beside it, what the same estimate gives for white noise and for a constant: less
+    than 100 % of the latter, where the shorter phase is too short to tell slow from
+    less slow.
     """
     record = RunDirectory(run)
-    found = spectrum.phases(record)
-    cutoff = spectrum.cutoff_of(spectrum.filter_of(record.config()))
+    options = spectrum.filter_of(record.config())
+    with _usage_errors(f"the filter of {run}: "):
+        cutoff = spectrum.cutoff_of(options)
+    found = spectrum.phases(record, cutoff)
+    references = spectrum.references(found[0].segment, cutoff)
     _save(spectrum.figure_of(found, cutoff, str(run)), output)
     rows = [
         {
@@ -119,13 +140,20 @@ def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
         for phase in found
     ]
     if as_json:
-        print(json.dumps({"cutoff": cutoff, "phases": rows}))
+        shown = {"cutoff": cutoff, "segment": found[0].segment}
+        shown |= {f"slow_share_of_{name}": share for name, share in references.items()}
+        print(json.dumps(shown | {"phases": rows}))
         return
     console.print_table(
         f"Share of the gradient's power below {cutoff:.3g} radians per update",
         ("phase", "from step", "to step", "before the filter", "after it"),
-        [[_text(value) for value in row.values()] for row in rows],
+        [[_text(value) for value in row.values()] for row in rows]
+        + [
+            [name.replace("_", " "), "", "", _text(share), ""]
+            for name, share in references.items()
+        ],
     )
+    print(f"estimated from segments of {found[0].segment} steps")
     print(f"wrote {output}")
 
 

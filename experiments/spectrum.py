@@ -22,7 +22,8 @@ from experiments.records import RecordError, RunDirectory
 from experiments.response import measure
 
 THRESHOLD = 0.95  # of the accuracies that end the two phases
-_SHORTEST, _LONGEST = 32, 1024  # steps of a phase; of a segment of Welch's method
+_SHORTEST = 32  # steps of a phase
+_SEGMENT = 1024  # steps of a segment of Welch's method, or more for slow filters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Phase:
       name: "memorising" or "generalising".
       start: its first step.
       end: the step after its last.
+      segment: steps of the segments that the spectra were estimated from.
       omega: frequencies, radians per update, ``[F]``.
       before: power at each frequency before the filter; sums to 1.
       after: the same after the filter, in the same unit.
@@ -41,14 +43,37 @@ class Phase:
     name: str
     start: int
     end: int
+    segment: int
     omega: np.ndarray
     before: np.ndarray
     after: np.ndarray
 
     def slow_share(self, cutoff: float) -> tuple[float, float]:
         """Share of the power up to a frequency, before and after the filter."""
-        slow = self.omega <= cutoff
-        return tuple(float(p[slow].sum() / p.sum()) for p in (self.before, self.after))
+        return tuple(
+            _share_below(cutoff, self.omega, power)
+            for power in (self.before, self.after)
+        )
+
+
+def _share_below(cutoff: float, omega: np.ndarray, power: np.ndarray) -> float:
+    """A power belongs to the frequencies up to half-way to its neighbours."""
+    edges = np.concatenate([[0.0], (omega[1:] + omega[:-1]) / 2, [np.pi]])
+    below = np.append(0.0, np.cumsum(power))
+    return float(np.interp(cutoff, edges, below) / below[-1])
+
+
+def references(segment: int, cutoff: float) -> dict[str, float]:
+    """The slow share that signals without and with a direction are estimated to have.
+
+    Of white noise, and of a constant: the most that any signal can have at this
+    length of the segments, as the window spreads power over its neighbours.
+    """
+    omega, constant = _power(np.ones((segment, 1)), segment)
+    return {
+        "white_noise": cutoff / np.pi,
+        "a_constant": _share_below(cutoff, omega, constant),
+    }
 
 
 def filter_of(config: dict[str, Any]) -> FilterOptions:
@@ -80,13 +105,14 @@ def filtered(projections: np.ndarray, options: FilterOptions) -> np.ndarray:
     return np.asarray(jax.lax.scan(step, tx.init(gradients[0]), gradients)[1])
 
 
-def phases(run: RunDirectory) -> list[Phase]:
+def phases(run: RunDirectory, cutoff: float) -> list[Phase]:
     """Spectra of a run's phases.
 
     Memorising: from step 0 until the training accuracy first reaches 95 %.
     Generalising: from there until the validation accuracy does, or to the last step.
     Both are cut into segments of one length, at most that of the shorter phase: they
-    could not be compared at different resolutions.
+    could not be compared at different resolutions. Else it is long enough to tell
+    what is slower than the cut-off: the window blurs over 4π/segment to either side.
 
     Raises:
       RecordError: no projections, no accuracy, never fitted, or a phase too short.
@@ -111,7 +137,8 @@ def phases(run: RunDirectory) -> list[Phase]:
                 f"the {name} phase has {stop - start} steps, {start} to {stop}; a "
                 f"spectrum needs {_SHORTEST}."
             )
-    segment = min(_LONGEST, *(stop - start for start, stop in bounds.values()))
+    wanted = max(_SEGMENT, int(np.ceil(8 * np.pi / cutoff)))
+    segment = min(wanted, *(stop - start for start, stop in bounds.values()))
     after = filtered(projections, filter_of(run.config()))
     return [
         _phase(name, slice(*steps), segment, projections, after)
@@ -122,27 +149,30 @@ def phases(run: RunDirectory) -> list[Phase]:
 def _phase(
     name: str, steps: slice, segment: int, before: np.ndarray, after: np.ndarray
 ) -> Phase:
-    def power(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        omega, density = scipy.signal.welch(
-            signal[steps].astype(np.float64),
-            fs=2 * np.pi,
-            nperseg=segment,
-            detrend=False,  # the mean is the slowest part of all
-            axis=0,
-        )
-        return omega, density.mean(axis=1)
-
-    omega, power_before = power(before)
-    _, power_after = power(after)
+    omega, power_before = _power(before[steps], segment)
+    _, power_after = _power(after[steps], segment)
     whole = power_before.sum()
     return Phase(
         name,
         steps.start,
         steps.stop,
+        segment,
         omega,
         power_before / whole,
         power_after / whole,
     )
+
+
+def _power(signal: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies, and the mean power of signals ``[steps, K]`` at each, by Welch."""
+    omega, density = scipy.signal.welch(
+        signal.astype(np.float64),
+        fs=2 * np.pi,
+        nperseg=segment,
+        detrend=False,  # the mean is the slowest part of all
+        axis=0,
+    )
+    return omega, density.mean(axis=1)
 
 
 def figure_of(found: list[Phase], cutoff: float, title: str) -> Figure:

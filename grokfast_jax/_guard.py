@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from grokfast_jax._checks import check_transformation
 from grokfast_jax._lowpass import MovingAverageState
 
 
@@ -55,6 +56,9 @@ def skip_non_finite(
     Returns:
       A transformation that passes extra arguments on. Integer leaves count as finite.
 
+    Raises:
+      TypeError: inner is no transformation.
+
     Example:
       >>> import jax.numpy as jnp
       >>> import optax
@@ -70,6 +74,7 @@ def skip_non_finite(
       >>> int(state.total_notfinite)
       1
     """
+    check_transformation("inner", inner)
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: Any) -> SkipNonFiniteState:

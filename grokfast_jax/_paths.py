@@ -9,7 +9,7 @@ import optax
 
 from grokfast_jax._checks import check_transformation
 
-_DEFAULT = "default"
+_REST = "*"  # the label of what no rule chooses: no regular expression, so no rule's
 
 
 def partition_by_path(
@@ -57,13 +57,13 @@ def partition_by_path(
     transformations = _checked(rules)
     if default is not None:
         check_transformation("default", default)
-    transformations[_DEFAULT] = optax.identity() if default is None else default
+    transformations[_REST] = optax.identity() if default is None else default
     patterns = {pattern: re.compile(pattern) for pattern in rules}
 
     def label(path: tuple[Any, ...], leaf: Any) -> str:
         del leaf
         name = _name(path)
-        return next((p for p, r in patterns.items() if r.search(name)), _DEFAULT)
+        return next((p for p, r in patterns.items() if r.search(name)), _REST)
 
     def labels(tree: Any) -> Any:
         return jax.tree_util.tree_map_with_path(label, tree)
@@ -92,8 +92,6 @@ def _checked(rules: Any) -> dict[str, optax.GradientTransformation]:
     for pattern, tx in rules.items():
         if not isinstance(pattern, str):
             raise TypeError(f"a pattern must be a string, got {pattern!r}.")
-        if pattern == _DEFAULT:
-            raise ValueError(f'"{_DEFAULT}" is the rest; write "{_DEFAULT}.*" instead.')
         try:
             re.compile(pattern)
         except re.error as error:
@@ -109,6 +107,12 @@ def _check_all_used(patterns: Mapping[str, Any], params: Any, labels: Any) -> No
     unused = [pattern for pattern in patterns if pattern not in used]
     if used and unused:  # optax.tree.map_params calls init with an empty tree
         paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        if paths == [""]:
+            raise ValueError(
+                f"the parameters are one array, without a path to find {unused[0]!r} "
+                "in. To measure a filter (dc_gain, is_linear, …), give the rule's "
+                "own transformation."
+            )
         shown = ", ".join(paths[:20]) + (", …" if len(paths) > 20 else "")
         raise ValueError(
             f"the pattern {unused[0]!r} chooses no parameter (none has it, or an "

@@ -78,10 +78,15 @@ OPERATORS = {
 _LIMIT = "equality with this limit, chosen by hand, does not happen"
 _TRIED = "the gradients tried are others of all sizes, as random as before"
 EXPLAINED = {
-    "_linear.py: worst > 0.01  [Gt → GtE]": _LIMIT,
+    "_linear.py: changed <= _CHANGED  [LtE → Lt]": _LIMIT,
+    "_linear.py: length > _LONGEST  [Gt → GtE]": _LIMIT,
+    "_linear.py: moved <= _MOVED  [LtE → Lt]": _LIMIT,
     "_linearity.py: error <= _TOLERANCE  [LtE → Lt]": _LIMIT,
     "_linearity.py: s * x  [Mult → Div]": _TRIED,
     "_linearity.py: s * y  [Mult → Div]": _TRIED,
+    "_response.py: _SETTLE + _LATER  [Add → Sub]": (
+        "an impulse as many updates before the other is at another phase as well"
+    ),
     "_lowpass.py: state.slot + 1  [Add → Sub]": (
         "the ring is run through backwards: the next slot is the oldest still"
     ),
@@ -189,6 +194,9 @@ def main() -> int:
     """Run all mutants, or those whose description has a word given."""
     words = sys.argv[1:]
     chosen = [m for m in mutants() if all(w in m.description for w in words)]
+    if not chosen:
+        print("no operator to change")
+        return 0
     files = sorted({mutant.file for mutant in chosen})
     for unchanged, passed in run_all(
         [Mutant(f, None, f"{f}, unchanged") for f in files]

@@ -133,6 +133,11 @@ def test_window_is_neither_copied_nor_selected(lanes):
     assert analysis.alias_size_in_bytes > 51 * g.nbytes
 
 
+def test_what_is_no_transformation():
+    with pytest.raises(TypeError, match=r"inner must be an optax\.Grad.* got 'x'"):
+        skip_non_finite("x")
+
+
 def test_counters_saturate():
     tx, end = skip_non_finite(optax.identity()), jnp.iinfo(jnp.int32).max
     state = tx.init(jnp.zeros(2))._replace(

@@ -7,7 +7,13 @@ import optax
 import pytest
 from flax import nnx
 
-from grokfast_jax import grokfast_ema, grokfast_ma, partition_by_path
+from grokfast_jax import (
+    dc_gain,
+    grokfast_ema,
+    grokfast_ma,
+    is_linear,
+    partition_by_path,
+)
 
 PARAMS = {
     "embedding": jnp.ones((3, 2)),
@@ -30,6 +36,20 @@ def test_rest_passes_and_state_is_its_own():
     out, _ = jax.jit(tx.update)(PARAMS, state)
     np.testing.assert_array_equal(out["blocks"][0]["bias"], [1, 1])
     np.testing.assert_array_equal(out["blocks"][1]["kernel"], 3 * np.ones(4))
+
+
+def test_any_pattern_is_a_rule():
+    params = {"default": jnp.ones(1), "rest": jnp.ones(1)}
+    tx = partition_by_path({"default": optax.scale(2.0)}, default=optax.scale(3.0))
+    out, _ = tx.update(params, tx.init(params))
+    assert out == {"default": 2, "rest": 3}
+
+
+@pytest.mark.parametrize("measure", [dc_gain, is_linear])
+def test_measuring_tells_what_to_measure(measure):
+    tx = partition_by_path({"w": grokfast_ema()})
+    with pytest.raises(ValueError, match=r"without a path to find 'w' in.*dc_gain"):
+        measure(tx)
 
 
 def test_model_of_flax():
@@ -66,8 +86,8 @@ def test_a_rule_without_a_parameter():
         ({}, None, ValueError, "at least one"),
         ([("a", optax.identity())], None, TypeError, "rules must map patterns"),
         ({1: optax.identity()}, None, TypeError, "a pattern must be a string, got 1"),
+        ({"*": optax.identity()}, None, ValueError, r"'\*' is not a regular expr"),
         ({"(": optax.identity()}, None, ValueError, r"'\(' is not a regular expr"),
-        ({"default": optax.identity()}, None, ValueError, '"default" is the rest'),
         ({"a": 1.0}, None, TypeError, r"rules\['a'\] must be an optax"),
         ({"a": optax.identity()}, 1.0, TypeError, "default must be an optax"),
     ],

@@ -19,7 +19,7 @@ from experiments.config import (
 from experiments.optimizers import build_filter
 from experiments.projections import directions, projected
 from experiments.records import RecordError, RunDirectory
-from experiments.spectrum import Phase, filtered, phases
+from experiments.spectrum import Phase, filtered, phases, references
 from experiments.tasks.modular import ModularTask
 from tests.running import run_scan
 
@@ -165,7 +165,7 @@ def signal_of(steps=1000):
 
 def test_phases_and_shares(tmp_path):
     run = Recorded(tmp_path, signal_of(), filter="ema", filter_init="zero")
-    memorising, generalising = phases(run)
+    memorising, generalising = phases(run, 0.0202)
     assert (memorising.start, memorising.end) == (0, 300)
     assert (generalising.start, generalising.end) == (300, 900)
     np.testing.assert_array_equal(memorising.omega, generalising.omega)
@@ -181,11 +181,59 @@ def test_phases_and_shares(tmp_path):
     assert generalising.after.sum() == pytest.approx(gain, rel=0.1)
 
 
-def test_slow_share_counts_power():
-    omega = np.array([0.0, 0.1, 0.2, 3.0])
-    power = np.array([0.1, 0.2, 0.3, 0.4])
-    phase = Phase("x", 0, 9, omega, power, 10 * power[::-1])
-    assert phase.slow_share(0.1) == pytest.approx((0.3, 0.7))
+def test_slow_share_counts_power_and_parts_of_it():
+    omega = np.pi * np.array([0.0, 0.25, 0.5, 0.75, 1.0])  # edges at 1/8, 3/8, …
+    power = np.array([0.1, 0.2, 0.3, 0.3, 0.1])
+    phase = Phase("x", 0, 9, 8, omega, power, 10 * power[::-1])
+    assert phase.slow_share(np.pi * 3 / 8) == pytest.approx((0.3, 0.4))
+    assert phase.slow_share(np.pi * 1 / 4) == pytest.approx((0.2, 0.25))
+    assert phase.slow_share(np.pi * 1 / 16) == pytest.approx((0.05, 0.05))
+    assert phase.slow_share(np.pi) == pytest.approx((1, 1))
+
+
+KNOWN = {
+    "constant": (lambda t: np.ones_like(t), 1.0),
+    "slow sine": (lambda t: np.cos(0.01 * t), 1.0),
+    "fast sine": (lambda t: np.cos(0.04 * t), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("alpha", [0.98, 0.995])
+def test_slow_share_of_known_signals(name, alpha, tmp_path):
+    """Segments are long enough for the cut-off, where the phases allow it."""
+    make, expected = KNOWN[name]
+    cutoff = np.arccos(1 - (1 - alpha) ** 2 / (2 * alpha))
+    t = np.arange(20_000.0)[:, None] * cutoff / 0.0202
+    signal = make(t).astype(np.float32)
+    run = Recorded(tmp_path, signal, 10_000, 20_000, filter="ema", alpha=alpha)
+    for phase in phases(run, cutoff):
+        assert phase.slow_share(cutoff)[0] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("steps", [100, 201, 1000])
+def test_slow_share_of_short_phases_beside_references(steps, tmp_path):
+    cutoff = 0.0202
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2 * steps, 2000)).astype(np.float32)
+    shares = {}
+    for name, signal in {
+        "a_constant": np.ones_like(noise),
+        "white_noise": noise,
+    }.items():
+        run = Recorded(tmp_path, signal, steps, 2 * steps, filter="ema")
+        run._metrics = {
+            "step": np.array([0, steps, 2 * steps]),
+            "train_accuracy": np.array([0.0, 1.0, 1.0]),
+            "validation_accuracy": np.array([0.0, 0.0, 1.0]),
+        }
+        first, second = phases(run, cutoff)
+        assert first.segment == second.segment == steps
+        shares[name] = first.slow_share(cutoff)[0]
+    expected = references(steps, cutoff)
+    assert shares == pytest.approx(expected, rel=0.05)
+    assert expected["white_noise"] == pytest.approx(cutoff / np.pi)
+    assert (expected["a_constant"] > 0.99) == (steps == 1000)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +246,7 @@ def test_slow_share_counts_power():
 )
 def test_runs_that_have_no_phases(times, message, tmp_path):
     with pytest.raises(RecordError, match=message):
-        phases(Recorded(tmp_path, signal_of(), **times))
+        phases(Recorded(tmp_path, signal_of(), **times), 0.0202)
 
 
 def test_the_verb(tmp_path, capsys, monkeypatch):
@@ -212,5 +260,15 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     shown = json.loads(capsys.readouterr().out)
     assert shown["cutoff"] == pytest.approx(0.020203, rel=1e-3)
     assert [p["phase"] for p in shown["phases"]] == ["memorising", "generalising"]
+    assert shown["segment"] == 300
+    assert shown["slow_share_of_white_noise"] == pytest.approx(0.00643, rel=1e-3)
+    assert 0.8 < shown["slow_share_of_a_constant"] < 1
     assert main(arguments) == 0
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    text = capsys.readouterr().out
+    assert "white noise" in text
+    assert "segments of 300 steps" in text
+    slow = Recorded(tmp_path, signal_of(), filter="ema", alpha=0.99999)
+    monkeypatch.setattr("experiments.filter_commands.RunDirectory", lambda _: slow)
+    assert main(arguments) == 2
+    assert "the response has not died out" in capsys.readouterr().err

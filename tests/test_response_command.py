@@ -72,6 +72,7 @@ def test_every_combination_once_and_a_picture(tmp_path, capsys):
     [
         (["--alpha", "0.9,1"], "1"),
         (["--alpha", "0.9,x"], "'x' is not a valid float"),
+        (["--alpha", "0.9,0.99999"], "--alpha 0.99999: the response has not died out"),
         (["--filter", "ema,butter"], "'butter' is not one of 'ema', 'ma'"),
         (["--output", "a.jpg"], "--output must end in .png, .pdf or .svg, got a.jpg"),
     ],
