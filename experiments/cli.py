@@ -28,10 +28,10 @@ from experiments.options import (
     add_options,
     build_config,
     force_option,
-    idle_options,
     json_option,
     preset_option,
     run_dir_option,
+    warn_of_idle_options,
 )
 from experiments.parity import Replay, load_record, replay
 from experiments.record_commands import compare, list_runs, plot, show
@@ -109,7 +109,7 @@ def _add_train_command(task: type[Task]) -> None:
         **values: Any,
     ) -> None:
         config = build_config(task, values)
-        _warn_of_idle_options(ctx)
+        warn_of_idle_options(ctx)
         run = RunDirectory(run_dir or Path("runs") / run_name(config))
         if dry_run:
             _print_plan(config, run, as_json)
@@ -224,7 +224,7 @@ def parity(
             cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
             for cls in (FilterOptions, OptimizerOptions)
         )
-        _warn_of_idle_options(ctx)
+        warn_of_idle_options(ctx)
         with console.progress("parity", steps) as show:
             result = replay(
                 loaded,
@@ -292,11 +292,6 @@ for _command in (
     show_spectrum,
 ):
     cli.add_command(_command)
-
-
-def _warn_of_idle_options(ctx: click.Context) -> None:
-    for message in idle_options(ctx):
-        click.echo(f"note: {message}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,10 +16,10 @@ from experiments import console, response, spectrum
 from experiments.axes import Values
 from experiments.config import FilterOptions
 from experiments.options import (
-    idle_options,
     json_option,
     option_type,
     picture_option,
+    warn_of_idle_options,
 )
 from experiments.records import RunDirectory
 from experiments.whole_file import write_whole
@@ -64,8 +64,7 @@ def show_response(
     Gains are those of the filtered gradient against the gradient, 1 + λH; the other
     figures those of the low-pass H alone.
     """
-    for message in idle_options(ctx):
-        click.echo(f"note: {message}", err=True)
+    warn_of_idle_options(ctx)
     lists["lamb"] = lists["lamb"] or (None,)
     chosen = []
     for name in lists["filter"]:

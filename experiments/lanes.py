@@ -2,9 +2,9 @@
 
 A chunk of steps advances all lanes, in one of two ways: *batched* by ``vmap``, each
 operation doing the work of all lanes at once, or *looped* by ``lax.map``, lane after
-lane, with the same numbers as a run alone. With several devices the lanes are
-divided among them; they never communicate. ``benchmarks/RESULTS.md`` shows which way is
-the faster one.
+lane, on one device with the same numbers as a run alone. With several devices the lanes
+are divided among them; they never communicate. ``benchmarks/RESULTS.md`` shows which is
+the faster way.
 """
 
 import functools

@@ -181,6 +181,12 @@ def idle_options(ctx: click.Context) -> list[str]:
     )
 
 
+def warn_of_idle_options(ctx: click.Context) -> None:
+    """Say on stderr which options have no effect."""
+    for message in idle_options(ctx):
+        click.echo(f"note: {message}", err=True)
+
+
 def _option(
     heading: str,
     field: dataclasses.Field,

@@ -77,7 +77,7 @@ def project(count: int) -> optax.GradientTransformationExtraArgs:
 
     def init_fn(params):
         del params
-        return ProjectedState(jnp.zeros(count))
+        return ProjectedState(jnp.zeros(count, jnp.float32))
 
     def update_fn(updates, state, params=None, *, directions, **extra_args):
         del state, params, extra_args

@@ -145,7 +145,8 @@ def _describe(run: RunDirectory) -> dict[str, Any]:
     """Settings, state and results of a run, whatever its state."""
     metrics = run.metrics()
     summary = run.summary() if run.summary_file.exists() else {}
-    state = summary.get("status") or ("running" if run.is_locked() else "killed")
+    stopped = "killed" if metrics else "not started"
+    state = summary.get("status") or ("running" if run.is_locked() else stopped)
     return {
         "run": str(run.path),
         "config": run.config(),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.config import Config
-from experiments.records import INTERRUPTED, RunDirectory
+from experiments.records import INTERRUPTED, RecordError, RunDirectory
 from experiments.summary import Timer, summarize
 from experiments.train import StepLog
 
@@ -37,7 +37,11 @@ class Recorder:
         self.finished = run.summary_file.exists()
 
     def begin(self, step: int | None) -> None:
-        """Forget what was recorded after a checkpoint; None: there is no checkpoint."""
+        """Forget what was recorded after a checkpoint; None: there is no checkpoint.
+
+        Raises:
+          RecordError: the rows do not reach the checkpoint.
+        """
         training = self.config.training
         self.diverged_at: int | None = None
         if self.finished:
@@ -49,6 +53,12 @@ class Recorder:
         if step is None:
             self.run.cut(0, keep_row=False)
         else:
+            last = int(self.run.metrics().get("step", [0])[-1])
+            if last < step:
+                raise RecordError(
+                    f"{self.run.metrics_file} ends at step {last}, the checkpoint is "
+                    f"of step {step}; --force starts over."
+                )
             # A row off the grid ended a shorter run: more steps go on without it.
             is_extra = step % training.eval_every and step < training.steps
             self.run.cut(step, keep_row=not is_extra)

@@ -20,7 +20,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -93,28 +93,30 @@ def train_sweep(
     Raises:
       OSError: a record cannot be written. All other lanes have been stopped, saved.
     """
-    runs = lanes_of(root, configs)
-    if force:
-        shutil.rmtree(root / "groups", ignore_errors=True)
-    waiting = []
-    for config, run in zip(configs, runs, strict=True):
-        with run.lock():
-            if run.prepare(config, force=force):
-                waiting.append((config, run))
-            else:
-                progress.ended(run.path.name, run.summary())
-
-    with runner.stop_requests() as stop_requested:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(RunDirectory(root).lock())
+        waiting = []
+        for config, run in zip(configs, lanes_of(root, configs), strict=True):
+            with run.lock():
+                if run.prepare(config, force=force):
+                    waiting.append((config, run))
+                else:
+                    progress.ended(run.path.name, run.summary())
+        stop_requested = stack.enter_context(runner.stop_requests())
         how = _How(progress, checkpoint_seconds, arguments, stop_requested)
-        # Lanes that another way left unfinished start over.
+        # Lanes that another way, or a program of other lanes, left unfinished start
+        # over: a checkpoint of theirs might be ahead of their rows one day.
         if way == "placed":
-            shutil.rmtree(root / "groups", ignore_errors=True)
+            _remove_groups(root, keep=())
             _train_placed(waiting, at_once or cores(), how)
             return
         for _, run in waiting:
             shutil.rmtree(run.checkpoints, ignore_errors=True)
-        for group in _groups(configs):
-            _train_together(root, group, way, how)
+        groups = {_digest(group): group for group in _groups(configs)}
+        _remove_groups(root, keep=() if force else groups)
+        for name, group in groups.items():
+            _train_together(root, root / "groups" / name, group, way, how)
+        _remove_groups(root, keep=groups)
 
 
 Lanes = Sequence[tuple[Config, RunDirectory]]
@@ -187,17 +189,31 @@ def _programs_in_turn(lanes: Lanes) -> Lanes:
     return [lanes[i] for i in order]
 
 
+def _digest(configs: Sequence[Config]) -> str:
+    """A name for lanes that are one program."""
+    names = "\n".join(map(run_name, configs))
+    return hashlib.sha256(names.encode()).hexdigest()[:8]
+
+
+def _remove_groups(root: Path, keep: Collection[str]) -> None:
+    """Remove checkpoints of programs, but for some."""
+    groups = root / "groups"
+    for group in groups.glob("*"):
+        if group.name not in keep:
+            shutil.rmtree(group)
+    with contextlib.suppress(OSError):  # not there, or not empty
+        groups.rmdir()
+
+
 def _train_together(
     root: Path,
+    checkpoints: Path,
     configs: Sequence[Config],
     way: str,
     how: _How,
 ) -> None:
     """The lanes of a group as one program."""
     lanes = list(zip(configs, lanes_of(root, configs), strict=True))
-    names = "\n".join(run.path.name for _, run in lanes)
-    digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-    checkpoints = root / "groups" / digest
     while not how.stop_requested():
         rest = [lane for lane in lanes if not lane[1].summary_file.exists()]
         if not rest:

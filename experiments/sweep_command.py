@@ -20,6 +20,7 @@ from experiments.options import (
     json_option,
     preset_option,
     run_dir_option,
+    warn_of_idle_options,
 )
 from experiments.records import INTERRUPTED, run_name
 from experiments.sweep import (
@@ -33,10 +34,10 @@ from experiments.sweep_progress import sweep_progress
 from experiments.sweep_results import (
     NOT_STARTED,
     SweepDirectory,
+    by_setting,
     is_time,
     matters,
     milestone_of,
-    over_seeds,
     short,
     swept,
 )
@@ -139,6 +140,7 @@ def add_sweep_command(task: type[Task]) -> None:
     ) -> None:
         try:
             options = {n: (v,) if not _is_many(v) else v for n, v in values.items()}
+            _check(options)
             _add_seeds(options, seeds)
             settings = combinations(
                 options, zipped=zipped, samples=samples, sample_seed=sample_seed
@@ -146,6 +148,7 @@ def add_sweep_command(task: type[Task]) -> None:
             configs = configurations(task, settings)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        warn_of_idle_options(ctx)
         way = default_way() if way == "auto" else way
         directory = SweepDirectory(run_dir or Path("runs") / _name(configs))
         if dry_run:
@@ -189,28 +192,35 @@ def show_sweep(directory: SweepDirectory, as_json: bool) -> pl.DataFrame:
     """Write table and pictures from the records, and print what the seeds say."""
     frame = directory.write_table()
     pictures = plot_sweep(directory.path, frame)
-    rows = over_seeds(frame)
+    rows = by_setting(frame)
     if as_json:
         counts = dict(frame["status"].value_counts().iter_rows())
         found = {"sweep": str(directory.path), "lanes": len(frame), "status": counts}
         print(json.dumps(found | {"milestone": milestone_of(frame), "settings": rows}))
         return frame
     milestone, names = milestone_of(frame), swept(frame)
-    columns = (*names, "lanes", "median", "range", "at the end")
+    columns = [*names, "lanes", "median", "range", "at the end"]
     if is_time(milestone):
-        columns = (*columns[:-3], "reached", *columns[-3:])
+        columns.insert(-3, "reached")
+    unfinished = any(row["unfinished"] for row in rows)
+    if unfinished:
+        columns.append("unfinished")
     count = f"{len(rows)} setting{'s' if len(rows) > 1 else ''}"
     if len(rows) > _ROWS:
         count += f", the best {_ROWS}"
     console.print_table(
         f"{len(frame)} lanes of {frame['task'][0]}, {count}: {milestone}",
         columns,
-        [_cells(row, names, is_time(milestone)) for row in rows[:_ROWS]],
+        [
+            _cells(row, names, is_time(milestone))
+            + ([row["unfinished"]] if unfinished else [])
+            for row in rows[:_ROWS]
+        ],
     )
     for status, count in sorted(frame["status"].value_counts().iter_rows()):
         print(f"{count:5} {status}")
     if "seconds" in frame.columns:
-        print(f"{frame['seconds'].sum() or 0:,.0f} seconds of training")
+        print(f"{frame['seconds'].sum() or 0:,.0f} seconds, summed over the lanes")
     print("wrote", ", ".join(map(str, [directory.table_file, *pictures])))
     return frame
 
@@ -235,6 +245,12 @@ def _cells(row: dict[str, Any], names: Sequence[str], is_time: bool) -> list[Any
 
 def _is_many(value: Any) -> bool:
     return isinstance(value, (tuple, Range))
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Lanes are told apart by all settings but the steps."""
+    if not isinstance(options["steps"], tuple) or len(options["steps"]) > 1:
+        raise ValueError("--steps takes one value: the same budget for every lane.")
 
 
 def _add_seeds(options: dict[str, Any], seeds: int | None) -> None:

@@ -14,13 +14,14 @@ import scipy.stats
 from matplotlib.figure import Figure
 
 from experiments.bands import STYLES, plot_bands
+from experiments.recorder import DIVERGED
 from experiments.records import RunDirectory
 from experiments.sweep_results import (
+    by_setting,
     is_time,
     label,
     matters,
     milestone_of,
-    over_seeds,
     short,
     swept,
 )
@@ -51,6 +52,8 @@ def curves(root: Path, frame: pl.DataFrame) -> Figure | None:
     """Accuracy (or loss) and weight norm: median and band of each setting's seeds."""
     groups: dict[str, list[RunDirectory]] = {}
     for name, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
+        if diverged := int((lanes["status"] == DIVERGED).sum()):
+            name = f"{name} ({diverged} of {len(lanes)} diverged)"
         groups[name] = [RunDirectory(root / "lanes" / lane) for lane in lanes["lane"]]
     if not groups:
         return None
@@ -102,7 +105,7 @@ def survival_curve(
     """Steps, from 0 to the last that was seen, and the fraction not there yet."""
     reached = lanes[milestone].is_not_null().to_numpy()
     ends = np.where(
-        lanes["status"].to_numpy() == "diverged", lanes["steps"], lanes["steps_trained"]
+        lanes["status"].to_numpy() == DIVERGED, lanes["steps"], lanes["steps_trained"]
     )
     times = np.where(reached, lanes[milestone].fill_null(0), ends).astype(float)
     data = scipy.stats.CensoredData.right_censored(times, ~reached)
@@ -120,17 +123,16 @@ def heat_map(frame: pl.DataFrame) -> Figure | None:
     Lists give tiles, with the median written in; drawn values give dots. A cross: most
     seeds never got there. None if fewer than two numbers were swept.
     """
-    names = swept(frame)
-    axes = [n for n in names if frame[n].dtype.is_numeric() and n != "start_step"][:2]
-    if len(axes) < 2:
+    names, found = swept(frame), by_setting(frame)
+    axes, rows = _axes_of_map(names, found)
+    if not any(row["median"] is not None for row in rows):
         return None
     others = [name for name in names if name not in axes]
-    rows = [row for row in over_seeds(frame) if all(matters(row, n) for n in axes)]
     panels: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         panels.setdefault(label(row, others), []).append(row)
     medians = [row["median"] for row in rows if row["median"] is not None]
-    low, high = (min(medians), max(medians)) if medians else (1, 10)
+    low, high = min(medians), max(medians)
     if low == high:
         high = low + 1
     scale = mpl.colors.LogNorm if low > 0 else mpl.colors.Normalize
@@ -156,10 +158,23 @@ def heat_map(frame: pl.DataFrame) -> Figure | None:
         mappable, ax=list(grid), label=f"median {milestone_of(frame)}"
     )
     for ticks in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
-        ticks(mpl.ticker.ScalarFormatter())
+        ticks(mpl.ticker.ScalarFormatter(useOffset=False))
     note = "" if len(shown) == len(panels) else f" (best {len(shown)} of {len(panels)})"
-    figure.suptitle(f"Median over seeds; × never in most{note}", fontsize=11)
+    never = "; × never in most" if is_time(milestone_of(frame)) else ""
+    figure.suptitle(f"Median over seeds{never}{note}", fontsize=11)
     return figure
+
+
+def _axes_of_map(
+    names: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Two numbers of which both have several values where they matter; those rows."""
+    numbers = [n for n in names if all(type(row[n]) in (int, float) for row in rows)]
+    for axes in itertools.combinations(numbers, 2):
+        chosen = [row for row in rows if all(matters(row, name) for name in axes)]
+        if all(len({row[name] for row in chosen}) > 1 for name in axes):
+            return axes, chosen
+    return (), []
 
 
 def _tiles(
@@ -208,7 +223,7 @@ def _best(frame: pl.DataFrame, lanes: pl.DataFrame) -> Mapping[str, pl.DataFrame
     """The lanes of the best settings, by label."""
     names = swept(frame)
     best: dict[str, pl.DataFrame] = {}
-    for row in over_seeds(frame)[:MOST_CURVES]:
+    for row in by_setting(frame)[:MOST_CURVES]:
         chosen = lanes.filter([pl.col(n).eq_missing(row[n]) for n in names] or True)
         if len(chosen):
             best[label(row, names) or "all seeds"] = chosen
@@ -216,7 +231,7 @@ def _best(frame: pl.DataFrame, lanes: pl.DataFrame) -> Mapping[str, pl.DataFrame
 
 
 def _with_note(title: str, frame: pl.DataFrame) -> str:
-    settings = len(over_seeds(frame))
+    settings = len(by_setting(frame))
     if settings <= MOST_CURVES:
         return title
     return f"{title}: the best {MOST_CURVES} of {settings} settings"

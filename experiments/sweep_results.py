@@ -6,19 +6,23 @@ right-censored at ``steps_trained``: statistics count it and never average it.
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from experiments.milestones import first_step, milestones
 from experiments.options import WITHOUT_EFFECT
 from experiments.over_seeds import Time, median, order
+from experiments.recorder import DIVERGED
 from experiments.records import INTERRUPTED, RecordError, RunDirectory
-from experiments.tasks import TASKS
+from experiments.tasks import TASKS, published_accuracy
 from experiments.whole_file import write_whole
 
 NOT_STARTED = "not started"
+TARGET = "t_target"
 
 
 class SweepDirectory:
@@ -69,36 +73,43 @@ def table(lanes: Sequence[RunDirectory]) -> pl.DataFrame:
 
     Columns: ``lane``, the name of its directory; all settings, ``steps`` the budget;
     ``status``; ``steps_trained``; ``diverged_at_step``; the milestones; ``final_…``,
-    the metrics at the last evaluation; ``seconds``, its share of the machine's time;
-    ``parameters_sha256``.
+    the metrics at the last evaluation; ``seconds``, wall time, of lanes in one program
+    a share of it; ``parameters_sha256``. With a target there is ``t_target`` too, the
+    first step that met it. Lanes that are under way have rows as far as they are.
     """
     return pl.DataFrame([_row(lane) for lane in lanes], infer_schema_length=None)
 
 
 def _row(lane: RunDirectory) -> dict[str, Any]:
-    row = {"lane": lane.path.name, **lane.config()}
-    if not lane.summary_file.exists():
-        metrics = lane.metrics()
-        trained = int(metrics["step"][-1]) if metrics else 0
-        status = INTERRUPTED if metrics else NOT_STARTED
-        return row | {"status": status, "steps_trained": trained}
-    summary = lane.summary()
-    final = {f"final_{name}": v for name, v in summary["final"].items()}
-    del final["final_step"]
+    config, metrics = lane.config(), lane.metrics()
+    summary = lane.summary() if lane.summary_file.exists() else {}
+    status = summary.get("status", INTERRUPTED if metrics else NOT_STARTED)
+    final = {name: _finite(column[-1].item()) for name, column in metrics.items()}
+    found = milestones(metrics, published_accuracy(config))
+    if metrics and config["stop_at"] is not None:
+        accuracy = metrics["validation_accuracy"]
+        found[TARGET] = first_step(metrics["step"], accuracy, config["stop_at"])
     return {
-        **row,
-        "status": summary["status"],
-        "steps_trained": summary["steps"],
-        "diverged_at_step": summary["diverged_at_step"],
-        **summary["milestones"],
-        **final,
-        "seconds": summary["seconds"],
-        "parameters_sha256": summary["parameters_sha256"],
+        "lane": lane.path.name,
+        **config,
+        "status": status,
+        "steps_trained": final.pop("step", 0),
+        "diverged_at_step": summary.get("diverged_at_step"),
+        **found,
+        **{f"final_{name}": value for name, value in final.items()},
+        "seconds": lane.seconds(),
+        "parameters_sha256": summary.get("parameters_sha256"),
     }
 
 
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def milestone_of(frame: pl.DataFrame) -> str:
-    """The milestone that lanes of this task are compared by."""
+    """The milestone that lanes are compared by: their target, or the task's own."""
+    if TARGET in frame.columns:
+        return TARGET
     return TASKS[frame["task"][0]].milestone
 
 
@@ -127,28 +138,29 @@ def label(row: Mapping[str, Any], names: Sequence[str]) -> str:
 def short(value: Any) -> str:
     """A value in few characters."""
     if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+        return f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:.4g}"
     return str(value)
 
 
-def over_seeds(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def by_setting(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """What the seeds of each setting gave, best first.
 
     Each is a dict of the ``swept`` settings and
 
     * ``lanes``, ``diverged``, ``unfinished``: how many; those unfinished are in nothing
-      else;
+      else, so that until all are finished the early ones speak;
     * ``values``: the milestone of each lane, None where it was not reached;
     * ``reached``: how many are not None;
     * ``median``: their median; None, never reached, is larger than everything;
-    * ``final``: median accuracy (loss, if there is none) at the end.
+    * ``final``: median accuracy (loss, if there is none) at the end of those that did
+      not diverge.
     """
     milestone, names = milestone_of(frame), swept(frame)
     groups = frame.partition_by(names, maintain_order=True) if names else [frame]
-    return sorted((_over_seeds(g, names, milestone) for g in groups), key=_rank)
+    return sorted((_of_setting(g, names, milestone) for g in groups), key=_rank)
 
 
-def _over_seeds(
+def _of_setting(
     group: pl.DataFrame, names: Sequence[str], milestone: str
 ) -> dict[str, Any]:
     is_done = ~pl.col("status").is_in([INTERRUPTED, NOT_STARTED])
@@ -157,11 +169,12 @@ def _over_seeds(
     final = "final_validation_accuracy"
     if final not in done.columns:
         final = "final_validation_loss"
-    finals = done[final].drop_nulls() if final in done.columns else pl.Series([])
+    whole = done.filter(pl.col("status") != DIVERGED)
+    finals = whole[final].drop_nulls() if final in done.columns else pl.Series([])
     return {
         **{name: group[name][0] for name in names},
         "lanes": len(group),
-        "diverged": int((group["status"] == "diverged").sum()),
+        "diverged": int((group["status"] == DIVERGED).sum()),
         "unfinished": len(group) - len(done),
         "values": values,
         "reached": sum(value is not None for value in values),
@@ -171,6 +184,6 @@ def _over_seeds(
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Sooner (or lower) first; then more often; then better at the end."""
-    final = row["final"] if row["final"] is not None else float("nan")
-    return order(row["median"]), -row["reached"], -final
+    """Sooner (or lower) first; then more often; then more accurate at the end."""
+    accuracy = -1.0 if row["final"] is None else row["final"]
+    return order(row["median"]), -row["reached"], -accuracy

@@ -92,6 +92,7 @@ def test_options_without_effect_make_no_lanes():
         (["--alpha", "0.8:0.9"], "alpha: a range needs --samples N"),
         (["--filter", "ema:ma"], "'ema:ma' is not one of"),
         (["--seed", "0,1", "--seeds", "3"], "was given several"),
+        (["--steps", "20,60"], "--steps takes one value"),
         (["--heads", "3"], "heads must divide width = 128, got 3"),
         (["--normalize", "perhaps"], "'perhaps' is not a valid boolean"),
     ],

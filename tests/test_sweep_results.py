@@ -6,7 +6,7 @@ import pytest
 
 from experiments.sweep_plots import curves, heat_map, survival, survival_curve
 from experiments.sweep_progress import SweepProgress
-from experiments.sweep_results import label, over_seeds, swept
+from experiments.sweep_results import by_setting, label, short, swept
 
 
 def lane(seed, steps, *, final=0.5, status="reached target", **settings):
@@ -37,7 +37,7 @@ def test_settings_are_ranked_and_never_is_larger_than_everything():
         *(lane(s, None, alpha=0.5, final=0.1) for s in range(3)),
     )
     assert swept(frame) == ["alpha"]
-    rows = over_seeds(frame)
+    rows = by_setting(frame)
     assert [row["alpha"] for row in rows] == [0.98, 0.9, 0.5]
     assert [row["median"] for row in rows] == [900, None, None]
     assert [row["reached"] for row in rows] == [2, 1, 0]
@@ -50,7 +50,7 @@ def test_what_is_not_finished_counts_for_nothing():
         lane(1, None, alpha=0.9, status="interrupted"),
         lane(2, None, alpha=0.9, status="diverged"),
     )
-    (row,) = over_seeds(frame)
+    (row,) = by_setting(frame)
     assert row["values"] == [100, None]
     assert (row["unfinished"], row["diverged"], row["lanes"]) == (1, 1, 3)
     assert row["median"] is None
@@ -131,10 +131,30 @@ def test_settings_without_effect_are_not_shown():
         rows += [lane(0, 100, filter="ema", alpha=alpha, lamb=b) for b in (1.0, 2.0)]
     frame = frame_of(*rows)
     names = swept(frame)
-    labels = [label(row, names) for row in over_seeds(frame)]
+    labels = [label(row, names) for row in by_setting(frame)]
     assert labels[0] == "filter none"
     assert "filter ema, alpha 0.9, lamb 1" in labels
     assert texts(heat_map(frame)) == {"100"}  # not the 50 without filter
+
+
+def test_axes_of_the_map_matter_together():
+    """α is the EMA's and the window the MA's: no lane has both."""
+    rows = [lane(0, 50, filter="ema", alpha=a, window_size=100) for a in (0.9, 0.98)]
+    rows += [lane(0, 60, filter="ma", alpha=0.98, window_size=w) for w in (5, 10)]
+    assert heat_map(frame_of(*rows)) is None
+    assert heat_map(frame_of(*rows[:1], *rows[3:])) is None  # defaults that differ
+
+
+def test_diverged_lanes_rank_last_among_those_that_never_got_there():
+    rows = [lane(0, None, alpha=0.9, final=0.9, status="diverged")]
+    rows += [lane(0, None, alpha=0.5, final=0.1), lane(0, 50, alpha=0.1)]
+    assert [row["alpha"] for row in by_setting(frame_of(*rows))] == [0.1, 0.5, 0.9]
+
+
+def test_numbers_in_few_characters():
+    values = [1e38, 1234567.0, 1260.0, 0.98, 3e-4, 5, "ema"]
+    expected = ["1e+38", "1.235e+06", "1,260", "0.98", "0.0003", "5", "ema"]
+    assert list(map(short, values)) == expected
 
 
 def test_one_axis_has_no_heat_map():
@@ -146,7 +166,7 @@ def test_nothing_was_trained_yet(tmp_path):
     frame = frame_of(row).drop("t_gen_99", "final_validation_accuracy")
     assert curves(tmp_path, frame) is None
     assert survival(frame) is None
-    assert over_seeds(frame)[0]["unfinished"] == 1
+    assert by_setting(frame)[0]["unfinished"] == 1
 
 
 def test_progress_counts_what_is_done_or_not_needed():
