@@ -20,6 +20,16 @@ REPOSITORY = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("GROKFAST_SHARED", REPOSITORY.parent / "shared"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Every compiled program maps memory, and Linux gives a process 65,530 maps.
+
+    Beyond them the compiler ends with a segmentation fault.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def parity_record():
     """Path of a recorded run of the published implementation, by its filter."""
