@@ -20,6 +20,7 @@ from experiments.cli import main
 from experiments.config import Config
 from experiments.programs import Together
 from experiments.records import RunDirectory
+from experiments.summary import Timer
 from experiments.tasks.modular import ModularTask
 
 TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
@@ -93,6 +94,27 @@ def test_lanes_share_the_time(swept):
         assert (frame["seconds"] > 0).all()
     together = pl.read_parquet(swept / "vmap" / "lanes.parquet")["seconds"]
     assert together.max() < 1.1 * together.min()
+
+
+def test_time_is_divided_by_the_lanes(monkeypatch):
+    clock = iter([0.0, 12.0, 20.0])
+    monkeypatch.setattr("experiments.summary.time.perf_counter", lambda: next(clock))
+    timer = Timer(5.0)
+    assert timer.lap(10, lanes=4) == 8.0
+    assert timer.lap(20) == timer.seconds() == 16.0
+
+
+def test_packed_slots_hold_their_lanes():
+    task = ModularTask(prime=11, width=16, layers=1)
+    program = Together([Config.of(task, seed=s) for s in range(7)], task.load())
+    whole = program.initialize(program.slots())
+    slots, state = program.repack((-1, 1, -1, -1, 4, 5, -1), whole)
+    assert len(slots) == 4
+    assert sorted(slots) == [-1, 1, 4, 5]
+    for slot, lane in enumerate(slots):
+        if lane >= 0:
+            kernel = state.params["head"]["kernel"][slot]
+            np.testing.assert_array_equal(kernel, whole.params["head"]["kernel"][lane])
 
 
 @pytest.mark.parametrize("way", ["placed", "vmap"])
