@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,18 @@ from experiments.records import RecordError
 
 # Orbax also logs, traceback and all, the errors that it raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+# Once one array cannot be written, the writer's other threads report theirs to an event
+# loop that is closed: a traceback each, which buries the error itself.
+_unraisablehook = sys.unraisablehook
+
+
+def _all_but_late_reports(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        _unraisablehook(unraisable)
+
+
+sys.unraisablehook = _all_but_late_reports
 
 
 class Checkpoints:
@@ -124,5 +137,6 @@ def _write_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        # TensorStore nests its messages, innermost last, and adds all its settings.
+        reason = ": ".join(str(error).split(" [")[0].split(": ")[-2:])
         raise OSError(f"cannot write a checkpoint to {directory}: {reason}") from error

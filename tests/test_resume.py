@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -302,9 +303,10 @@ def test_unwritable_directory_is_one_line(tmp_path, capsys):
 def test_full_disk_keeps_what_was_written(tmp_path, capsys):
     """A file size limit stands in for a full disk: writes beyond it fail."""
     script = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "import resource, runpy, signal;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1));"
-        "from experiments.cli import main; sys.exit(main(sys.argv[1:]))"
+        "runpy.run_module('experiments', run_name='__main__')"
     )
     options = [*BASE, "--run-dir", str(tmp_path / "a"), *SHORT]
     result = subprocess.run(
@@ -314,8 +316,12 @@ def test_full_disk_keeps_what_was_written(tmp_path, capsys):
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
     )
     assert result.returncode == 1
-    # The writer's background threads may print more, before and after.
-    assert "\nerror: cannot write a checkpoint" in "\n" + result.stderr
+    directory = tmp_path / "a" / "checkpoints"
+    assert re.fullmatch(
+        rf"error: cannot write a checkpoint to {re.escape(str(directory))}: "
+        r"Failed to write \d+ bytes to file \d+: File too large\n",
+        result.stderr,
+    )
     assert train(tmp_path / "a", *SHORT) == 0  # with room again, it goes on
     assert train(tmp_path / "b", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
