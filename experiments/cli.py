@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments import console, runner
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.config import Config, FilterOptions, OptimizerOptions
 from experiments.data.source import DataError
 from experiments.filter_commands import show_response, show_spectrum
 from experiments.grok import grok as run_grok
@@ -27,10 +27,11 @@ from experiments.options import (
     GroupedCommand,
     add_options,
     build_config,
+    checkpoint_seconds_option,
     force_option,
     json_option,
-    preset_option,
     run_dir_option,
+    task_options,
     warn_of_idle_options,
 )
 from experiments.parity import Replay, load_record, replay
@@ -62,23 +63,10 @@ def train() -> None:
 
 def _add_train_command(task: type[Task]) -> None:
     @train.command(task.name, cls=GroupedCommand, help=task.__doc__)
-    @add_options(
-        ("Task", task),
-        ("Filter", FilterOptions),
-        ("Optimizer", OptimizerOptions),
-        ("Training", TrainingOptions),
-        defaults=task.defaults,
-    )
-    @preset_option(task.name)
+    @task_options(task)
     @run_dir_option("runs/, named after the settings")
     @force_option
-    @click.option(
-        "--checkpoint-seconds",
-        type=click.FloatRange(0),
-        default=60.0,
-        show_default=True,
-        help="Wall time between checkpoints, in seconds.",
-    )
+    @checkpoint_seconds_option
     @click.option(
         "--checkpoint-steps",
         type=click.IntRange(1),

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from experiments.config import Config
+from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
 from experiments.presets import PRESETS
 
 json_option = click.option(
@@ -18,6 +18,13 @@ json_option = click.option(
 )
 force_option = click.option(
     "--force", is_flag=True, help="Start over, removing the record that is there."
+)
+checkpoint_seconds_option = click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Wall time between checkpoints, in seconds.",
 )
 
 
@@ -113,7 +120,28 @@ def add_options(
     return decorate
 
 
-def preset_option(task_name: str) -> Callable[[Any], Any]:
+def task_options(
+    task: type, of: Callable[[Any], Any] | None = None
+) -> Callable[[Any], Any]:
+    """Decorator: an option for every setting of a task's runs, and ``--preset``.
+
+    ``of`` as for :func:`add_options`.
+    """
+
+    def decorate(function: Any) -> Any:
+        return add_options(
+            ("Task", task),
+            ("Filter", FilterOptions),
+            ("Optimizer", OptimizerOptions),
+            ("Training", TrainingOptions),
+            defaults=task.defaults,
+            of=of,
+        )(_preset_option(task.name)(function))
+
+    return decorate
+
+
+def _preset_option(task_name: str) -> Callable[[Any], Any]:
     """Decorator: ``--preset``, whose settings any other option overrides."""
     presets = PRESETS.get(task_name, {})
 

@@ -12,14 +12,14 @@ import polars as pl
 
 from experiments import console, runner
 from experiments.axes import Range, Values, combinations, configurations
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
+from experiments.config import Config
 from experiments.options import (
     GroupedCommand,
-    add_options,
+    checkpoint_seconds_option,
     force_option,
     json_option,
-    preset_option,
     run_dir_option,
+    task_options,
     warn_of_idle_options,
 )
 from experiments.records import INTERRUPTED, run_name
@@ -64,15 +64,7 @@ def add_sweep_command(task: type[Task]) -> None:
     """Add ``sweep TASK``."""
 
     @sweep.command(task.name, cls=GroupedCommand, help=task.__doc__)
-    @add_options(
-        ("Task", task),
-        ("Filter", FilterOptions),
-        ("Optimizer", OptimizerOptions),
-        ("Training", TrainingOptions),
-        defaults=task.defaults,
-        of=Values,
-    )
-    @preset_option(task.name)
+    @task_options(task, of=Values)
     @click.option(
         "--seeds",
         type=click.IntRange(1),
@@ -111,13 +103,7 @@ def add_sweep_command(task: type[Task]) -> None:
     )
     @run_dir_option("runs/, named after the settings")
     @force_option
-    @click.option(
-        "--checkpoint-seconds",
-        type=click.FloatRange(0),
-        default=60.0,
-        show_default=True,
-        help="Wall time between checkpoints, in seconds.",
-    )
+    @checkpoint_seconds_option
     @click.option(
         "--dry-run", is_flag=True, help="Tell what would be trained; train nothing."
     )
