@@ -97,6 +97,12 @@ def test_convolution_equals_a_loop_for_any_features():
     params = nnx.to_pure_dict(nnx.state(layer))
     expected = numpy_convolution(params, x, edge_index, features)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    sums = np.zeros((6, 1 + 15, 3), np.float32)
+    sums[:, 0] = x
+    for kind, (source, target) in enumerate(edge_index.T):
+        sums[target, 1 + kind] += x[source]
+    of_sums = layer.of_sums(jnp.asarray(sums), features)
+    np.testing.assert_allclose(of_sums, expected, rtol=1e-5, atol=1e-5)
 
 
 def nonzero_biases(params):
@@ -122,7 +128,7 @@ def test_padding_and_order_of_nodes_change_nothing():
     size = examples["nodes"].shape[1]
 
     wider = {
-        "nodes": np.pad(examples["nodes"], ((0, 0), (0, 3), (0, 0))),
+        "nodes": np.pad(examples["nodes"], ((0, 0), (0, 3), (0, 0), (0, 0))),
         "node_count": examples["node_count"],
         "alpha": examples["alpha"],
         "kinds": np.pad(examples["kinds"], ((0, 0), (0, 5)), constant_values=2),
@@ -188,8 +194,12 @@ def test_real_molecules(features, real_data):
     data = task.load()
     np.testing.assert_allclose(data["alpha"][:3], [13.21, 9.46, 6.31], rtol=1e-6)
     assert list(data["node_count"][:3]) == [5, 4, 3]  # methane, ammonia, water
-    assert data["nodes"].shape == (100, 18, 11)
-    has_hybrids = data["nodes"][:, :, 6:10].any()
+    assert data["nodes"].shape == (100, 18, 5, 11)
+    assert (data["nodes"] == data["nodes"].astype(np.uint8)).all()  # sums are exact
+    carbon, hydrogen = data["nodes"][0, 0], data["nodes"][0, 1, 0]  # methane
+    np.testing.assert_array_equal(carbon[1], 4 * hydrogen)
+    assert not carbon[2:].any()
+    has_hybrids = data["nodes"][:, :, :, 6:10].any()
     assert has_hybrids == (features == "clean")
     assert (data["kinds"] == 3).any() == (features == "clean")
     params, _ = task.init(jax.random.key(0))

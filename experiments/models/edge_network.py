@@ -6,9 +6,10 @@ small network of the edge's features. Nodes are rows: edges gather and sum rows.
 
 Edges come in kinds with the same features, such as the four bonds of chemistry. The
 small network therefore runs once a kind, not once an edge, and every node is multiplied
-by the matrix of every kind: the same numbers for any features. With the 4 kinds of
-QM9 a step of 32 molecules takes 0.2 ms on two cores, edge by edge 1.7; a dense
-adjacency matrix per kind, in the place of the sum over edges, 0.4.
+by the matrix of every kind: the same numbers for any features. Sums over neighbours and
+products with matrices commute: the first convolution's sums are of the data, and made
+once, before training. So a step of 32 molecules of QM9, with 4 kinds, takes 0.2 ms on
+two cores; 0.3 with sums in the first convolution too, 1.7 edge by edge.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,8 @@ class Graphs(NamedTuple):
     ``node_count``.
 
     Attributes:
-      nodes: features, ``[B, N, F]``.
+      nodes: features of a node, then their sums over the neighbours that edges of every
+        kind come from, ``[B, N, 1 + K, F]``.
       node_count: nodes that are no padding: the first so many, ``[B]``.
       sources: node that an edge leaves, ``[B, E]``.
       targets: node that it enters, ``[B, E]``.
@@ -86,12 +88,32 @@ class EdgeConvolution(nnx.Module):
           kinds: its kind, ``[E]``.
           features_KxD: features of the edges of every kind.
         """
-        nodes, (fan_in, fan_out) = len(x_NxI), self.root.kernel.shape
+        matrices_IxJxO = self._matrices(features_KxD).transpose(1, 0, 2)
+        fan_in, *sizes = matrices_IxJxO.shape
+        sent = (x_NxI @ matrices_IxJxO.reshape(fan_in, -1)).reshape(-1, *sizes)
+        received = jax.ops.segment_sum(sent[sources, 1 + kinds], targets, len(x_NxI))
+        return sent[:, 0] + received + self.bias[...][None]
+
+    def of_sums(self, x_NxJxI: jax.Array, features_KxD: jax.Array) -> jax.Array:
+        """The same, where the features are summed over neighbours already.
+
+        Args:
+          x_NxJxI: features of each node, then their sums over the neighbours that edges
+            of every kind come from, J = 1 + K.
+          features_KxD: features of the edges of every kind.
+        """
+        x = x_NxJxI.reshape(len(x_NxJxI), -1)
+        matrix = self._matrices(features_KxD).reshape(x.shape[1], -1)
+        return x @ matrix + self.bias[...][None]
+
+    def _matrices(self, features_KxD: jax.Array) -> jax.Array:
+        """R, then A of every kind, ``[1 + K, I, O]``.
+
+        Multiplied as one plain matrix: products over three axes take twice the time.
+        """
+        root = self.root.kernel[...][None]
         matrices = self.edge_out(nnx.relu(self.edge_in(features_KxD)))
-        matrices_KxIxO = matrices.reshape(-1, fan_in, fan_out)
-        sent = jnp.einsum("ni,kio->nko", x_NxI, matrices_KxIxO)
-        received = jax.ops.segment_sum(sent[sources, kinds], targets, nodes)
-        return self.root(x_NxI) + received + self.bias[...][None]
+        return jnp.concatenate([root, matrices.reshape(-1, *root.shape[1:])])
 
 
 class EdgeNetwork(nnx.Module):
@@ -115,15 +137,15 @@ class EdgeNetwork(nnx.Module):
 
     def __call__(self, graphs: Graphs, features_KxD: jax.Array) -> jax.Array:
         """A number for each graph, ``[B]``."""
-        batch, nodes, _ = graphs.nodes.shape
+        batch, nodes = graphs.nodes.shape[:2]
         first_node = nodes * jnp.arange(batch)[:, None]
         sources, targets = (
             (first_node + ends).ravel() for ends in (graphs.sources, graphs.targets)
         )
-        edges = sources, targets, graphs.kinds.ravel(), features_KxD
-        x = graphs.nodes.reshape(batch * nodes, -1)
-        x = nnx.relu(self.convolution_1(x, *edges))
-        x = nnx.relu(self.convolution_2(x, *edges))
+        x = graphs.nodes.reshape(batch * nodes, *graphs.nodes.shape[2:])
+        x = nnx.relu(self.convolution_1.of_sums(x, features_KxD))
+        kinds = graphs.kinds.ravel()
+        x = nnx.relu(self.convolution_2(x, sources, targets, kinds, features_KxD))
         is_node = jnp.arange(nodes)[None] < graphs.node_count[:, None]
         pooled = jnp.sum(x.reshape(batch, nodes, -1), axis=1, where=is_node[:, :, None])
         return self.head(nnx.relu(self.hidden(pooled)))[:, 0]

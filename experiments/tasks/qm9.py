@@ -136,7 +136,7 @@ def padded(
     node_count, edge_count = np.diff(node_ptr), np.diff(edge_ptr)
     molecules, dummy, edges = len(alpha), node_count.max(), edge_count.max()
     result = {
-        "nodes": np.zeros((molecules, dummy + 1, x.shape[1]), x.dtype),
+        "nodes": np.zeros((molecules, dummy + 1, 1 + BONDS, x.shape[1]), np.float32),
         "node_count": node_count.astype(np.int32),
         "sources": np.full((molecules, edges), dummy, np.int32),
         "targets": np.full((molecules, edges), dummy, np.int32),
@@ -145,8 +145,11 @@ def padded(
     }
     for m in range(molecules):
         own_nodes, own_edges = (slice(*ptr[m : m + 2]) for ptr in (node_ptr, edge_ptr))
-        result["nodes"][m, : node_count[m]] = x[own_nodes]
         result["sources"][m, : edge_count[m]] = edge_index[0, own_edges]
         result["targets"][m, : edge_count[m]] = edge_index[1, own_edges]
         result["kinds"][m, : edge_count[m]] = edge_attr[own_edges].argmax(axis=1)
+        own, neighbours = result["nodes"][m, :, 0], result["nodes"][m, :, 1:]
+        own[: node_count[m]] = x[own_nodes]
+        to = result["targets"][m], result["kinds"][m]
+        np.add.at(neighbours, to, own[result["sources"][m]])
     return result
