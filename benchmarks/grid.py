@@ -1,64 +1,53 @@
-"""Does any filter help on MNIST, once weight decay and learning rate are tuned?
+"""Does any filter help, once weight decay and learning rate are tuned?
 
 First learning rate × weight decay without filter. Then, at the best of them, filters.
-Then learning rates and decays around it without filter, and learning rates with the
-best filter: 29 settings without filter, 15 with one. The best of either side is chosen
-by seeds 0 – 2, which flatters both: they meet on fresh seeds.
+Then learning rates and decays around the best without filter, and around the best with
+one. Seeds 0 – 2 choose the best of either side, which flatters both: the two meet on
+fresh seeds.
 """
 
 import dataclasses
+import functools
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import scipy.stats
 
 from benchmarks import marked
 from benchmarks.running import train
 from experiments import over_seeds
+from experiments.config import Config
 from experiments.milestones import first_step
+from experiments.tasks import TASKS
 
-ACCURACY = 0.85
-STEPS = 3000
-EVAL_EVERY = 100
 SEEDS = range(3)
 FRESH_SEEDS = range(100, 106)
-EVAL_EVERY_FRESH = 20
-
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
-WEIGHT_DECAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
-ALPHAS = (0.8, 0.9, 0.98)
-GAINS = (0.1, 0.5, 2.0)
-WINDOWS = (10, 100)
 NEARBY_RATES = (0.6, 1.0, 1.6, 2.5, 4.0)
 NEARBY_DECAYS = (0.7, 1.0, 1.4)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A learning rate, a weight decay, a filter; the name of its runs."""
+    """A learning rate, a weight decay, and a filter with its parameters."""
 
     learning_rate: float
     weight_decay: float
-    filter: tuple[str, ...] = ("none",)
+    filter: tuple[Any, ...] = ("none",)
 
     @property
-    def arguments(self) -> list[str]:
-        """Options of the command line."""
+    def options(self) -> dict[str, Any]:
+        """Its settings by name."""
         kind, *values = self.filter
-        names = {"none": (), "ema": ("alpha", "lamb"), "ma": ("window-size", "lamb")}
-        options = {
-            "learning-rate": self.learning_rate,
-            "weight-decay": self.weight_decay,
+        names = {"none": (), "ema": ("alpha", "lamb"), "ma": ("window_size", "lamb")}
+        return {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
             "filter": kind,
             **dict(zip(names[kind], values, strict=True)),
         }
-        return [part for name, v in options.items() for part in (f"--{name}", str(v))]
-
-    def __str__(self) -> str:
-        rate = f"lr{self.learning_rate:g}-decay{self.weight_decay:g}"
-        return "-".join([*self.filter, rate])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +56,8 @@ class Result:
 
     Attributes:
       setting: the setting.
-      steps: to ``ACCURACY``, None where it was not reached.
-      accuracies: at the end, after ``STEPS``.
+      steps: to the grid's accuracy, None where it was not reached.
+      accuracies: at the end.
     """
 
     setting: Setting
@@ -86,23 +75,9 @@ class Result:
         return statistics.median(self.accuracies)
 
 
-def tuning() -> list[Setting]:
-    """The first settings, without filter."""
-    return [Setting(*pair) for pair in itertools.product(LEARNING_RATES, WEIGHT_DECAYS)]
-
-
-def filtered(best: Setting) -> list[Setting]:
-    """Filters at a learning rate and a decay."""
-    filters = [
-        *(("ema", str(a), str(g)) for a, g in itertools.product(ALPHAS, GAINS)),
-        *(("ma", str(window), "1.0") for window in WINDOWS),
-    ]
-    return [dataclasses.replace(best, filter=filter) for filter in filters]
-
-
-def nearby(best: Setting, decays: Sequence[float] = NEARBY_DECAYS) -> list[Setting]:
+def nearby(best: Setting) -> list[Setting]:
     """Settings around one, with its filter; it is not among them itself."""
-    factors = itertools.product(NEARBY_RATES, decays)
+    factors = itertools.product(NEARBY_RATES, NEARBY_DECAYS)
     return [
         dataclasses.replace(
             best,
@@ -118,74 +93,149 @@ def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def measure(
-    settings: Iterable[Setting],
-    seeds: Iterable[int],
-    root: Path,
-    *,
-    options: Sequence[str] = (),
-) -> list[Result]:
-    """Train every setting with every seed, and say what came of it; best first."""
-    common = ["--steps", str(STEPS), "--eval-every", str(EVAL_EVERY), *options]
-    results = []
-    for setting in settings:
-        result = Result(setting, [], [])
-        for seed in seeds:
-            arguments = ["mnist", *setting.arguments, *common, "--seed", str(seed)]
-            metrics = train(arguments, root / f"{setting}-{seed}").metrics()
-            accuracy = metrics["validation_accuracy"]
-            result.steps.append(first_step(metrics["step"], accuracy, ACCURACY))
-            result.accuracies.append(float(accuracy[-1]))
-        results.append(result)
-    return sorted(results, key=lambda result: result.rank)
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """What is tried on a task.
+
+    Attributes:
+      task: its name.
+      accuracy: validation accuracy to reach; the median steps to it choose.
+      steps: of each run at most.
+      eval_every: steps between evaluations.
+      eval_every_fresh: the same for the fresh seeds.
+      options: the runs' other settings.
+      learning_rates: without filter, crossed with
+      weight_decays: of AdamW.
+      filters: at the best learning rate and decay.
+    """
+
+    task: str
+    accuracy: float
+    steps: int
+    eval_every: int
+    eval_every_fresh: int
+    options: Mapping[str, Any]
+    learning_rates: Sequence[float]
+    weight_decays: Sequence[float]
+    filters: Sequence[tuple[Any, ...]]
+
+    def tuning(self) -> list[Setting]:
+        """The first settings, without filter."""
+        pairs = itertools.product(self.learning_rates, self.weight_decays)
+        return [Setting(*pair) for pair in pairs]
+
+    def filtered(self, best: Setting) -> list[Setting]:
+        """Filters at a learning rate and a decay."""
+        return [dataclasses.replace(best, filter=filter) for filter in self.filters]
+
+    def measure(
+        self,
+        root: Path,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        eval_every: int,
+    ) -> list[Result]:
+        """Train every setting with every seed; what came of it, best first."""
+        common = {"steps": self.steps, "eval_every": eval_every} | self.options
+        configs = [
+            Config.of(TASKS[self.task](), **common, **setting.options, seed=seed)
+            for setting in settings
+            for seed in seeds
+        ]
+        runs = iter(train(root, configs))
+        results = []
+        for setting in settings:
+            tables = [next(runs).metrics() for _ in seeds]
+            accuracies = [table["validation_accuracy"] for table in tables]
+            steps = [
+                first_step(table["step"], accuracy, self.accuracy)
+                for table, accuracy in zip(tables, accuracies, strict=True)
+            ]
+            finals = [float(accuracy[-1]) for accuracy in accuracies]
+            results.append(Result(setting, steps, finals))
+        return sorted(results, key=lambda result: result.rank)
 
 
-def report(root: Path) -> str:
-    """Train what is not recorded yet; the tables of all four parts."""
-    tuned = measure(tuning(), SEEDS, root)
-    filters = measure(filtered(tuned[0].setting), SEEDS, root)
-    around = measure(nearby(tuned[0].setting), SEEDS, root)
-    filters_around = measure(nearby(filters[0].setting, (1.0,)), SEEDS, root)
-    with_filter, without = (
+_FILTERS = (
+    *(("ema", *pair) for pair in itertools.product((0.8, 0.9, 0.98), (0.1, 0.5, 2.0))),
+    ("ma", 10, 1.0),
+    ("ma", 100, 1.0),
+)
+GRIDS = {
+    "mnist": Grid(
+        task="mnist",
+        accuracy=0.85,
+        steps=3000,
+        eval_every=100,
+        eval_every_fresh=20,
+        options={},
+        learning_rates=(3e-4, 1e-3, 3e-3),
+        weight_decays=(0.5, 1.0, 2.0, 4.0, 8.0),
+        filters=_FILTERS,
+    ),
+    "mul97": Grid(
+        task="modular",
+        accuracy=0.99,
+        steps=1500,
+        eval_every=20,
+        eval_every_fresh=5,
+        options={"optimizer": "adamw", "stop_at": 0.99},
+        learning_rates=(1e-3, 3e-3, 1e-2),
+        weight_decays=(0.1, 0.3, 1.0, 3.0),
+        filters=(*_FILTERS, ("ma", 100, 5.0)),
+    ),
+}
+
+
+def report(grid: Grid, root: Path) -> str:
+    """Train what is not recorded yet; the tables of all parts."""
+    on_seeds = functools.partial(grid.measure, seeds=SEEDS, eval_every=grid.eval_every)
+    tuned = on_seeds(root / "tuning", grid.tuning())
+    filters = on_seeds(root / "filters", grid.filtered(tuned[0].setting))
+    around = on_seeds(root / "around", nearby(tuned[0].setting))
+    with_best = nearby(filters[0].setting)
+    filters_around = on_seeds(root / "filters-around", with_best)
+    best = [
         min(two, key=lambda result: result.rank).setting
         for two in ((filters[0], filters_around[0]), (tuned[0], around[0]))
-    )
-    options = ("--eval-every", str(EVAL_EVERY_FRESH))
-    fresh = [
-        measure([setting], FRESH_SEEDS, root, options=options)[0]
-        for setting in (with_filter, without)
     ]
-    seeds = f"{len(SEEDS)} seeds, {STEPS:,} steps, evaluated every {EVAL_EVERY}"
+    measured = grid.measure(root / "fresh", best, FRESH_SEEDS, grid.eval_every_fresh)
+    fresh = sorted(measured, key=lambda result: best.index(result.setting))
+    seeds = (
+        f"{len(SEEDS)} seeds, {grid.steps:,} steps at most, evaluated every "
+        f"{grid.eval_every}"
+    )
     return "\n\n".join(
         [
-            f"**Without filter** ({seeds}): steps to 85 %, then the final accuracy",
-            _square(tuned),
+            f"**Without filter** ({seeds}): steps to {grid.accuracy:.0%}, then the "
+            "final accuracy",
+            _square(grid, tuned),
             f"**Filters at learning rate {tuned[0].setting.learning_rate:g}, decay "
             f"{tuned[0].setting.weight_decay:g}**: none, then best first",
-            _list([tuned[0], *filters]),
+            _list(grid, [tuned[0], *filters]),
             "**Without filter, around the same setting**: itself, then best first",
-            _list([tuned[0], *around]),
-            "**The best filter at nearby learning rates**: itself, then best first",
-            _list([filters[0], *filters_around]),
+            _list(grid, [tuned[0], *around]),
+            "**The best filter, around the same setting**: itself, then best first",
+            _list(grid, [filters[0], *filters_around]),
             f"**The best of either side on {len(FRESH_SEEDS)} fresh seeds**, "
-            f"evaluated every {EVAL_EVERY_FRESH} steps",
-            _list(fresh),
-            _test(*fresh),
+            f"evaluated every {grid.eval_every_fresh} steps",
+            _list(grid, fresh),
+            _test(grid, *fresh),
         ]
     )
 
 
-def _square(results: Sequence[Result]) -> str:
+def _square(grid: Grid, results: Sequence[Result]) -> str:
     """Learning rate × weight decay."""
-    by_setting = {str(result.setting): result for result in results}
+    by_setting = {result.setting: result for result in results}
     rows = [
         [
             f"{rate:g}",
-            *(_short(by_setting[str(Setting(rate, decay))]) for decay in WEIGHT_DECAYS),
+            *(_short(by_setting[Setting(rate, decay)]) for decay in grid.weight_decays),
         ]
-        for rate in LEARNING_RATES
+        for rate in grid.learning_rates
     ]
-    columns = [f"decay {decay:g}" for decay in WEIGHT_DECAYS]
+    columns = [f"decay {decay:g}" for decay in grid.weight_decays]
     return marked.table(["learning rate", *columns], rows)
 
 
@@ -194,30 +244,36 @@ def _short(result: Result) -> str:
     return f"{'never' if time is None else f'{time:,.0f}'}; {result.accuracy:.1%}"
 
 
-def _list(results: Sequence[Result]) -> str:
+def _list(grid: Grid, results: Sequence[Result]) -> str:
     rows = [
         [
-            " ".join(result.setting.filter),
+            " ".join(map(str, result.setting.filter)),
             f"{result.setting.learning_rate:g}",
             f"{result.setting.weight_decay:g}",
-            over_seeds.times_cell(result.steps, STEPS),
+            over_seeds.times_cell(result.steps, grid.steps),
             over_seeds.spread(result.accuracies, ".1%"),
         ]
         for result in results
     ]
-    columns = ("filter", "learning rate", "decay", "steps to 85 %", "final accuracy")
+    columns = (
+        "filter",
+        "learning rate",
+        "decay",
+        f"steps to {grid.accuracy:.0%}",
+        "final accuracy",
+    )
     return marked.table(columns, rows)
 
 
-def _test(filtered: Result, unfiltered: Result) -> str:
+def _test(grid: Grid, filtered: Result, unfiltered: Result) -> str:
     """Wilcoxon's signed-rank test on the pairs of seeds."""
-    later = 2 * STEPS  # never: later than every other step
+    later = 2 * grid.steps  # never: later than every other step
     with_filter, without = (
         [later if steps is None else steps for steps in result.steps]
         for result in (filtered, unfiltered)
     )
     ratio = over_seeds.ratio_cell(unfiltered.steps, filtered.steps)
-    said = f"Without filter ÷ with filter, steps to 85 %: {ratio}."
+    said = f"Without filter ÷ with filter, steps to {grid.accuracy:.0%}: {ratio}."
     if with_filter == without:
         return f"{said} No pair differs."
     sooner = sum(a < b for a, b in zip(with_filter, without, strict=True))

@@ -1,28 +1,36 @@
-"""Run the ordinary command line in this process, and take the record."""
+"""Train configurations as a sweep, and take their records."""
 
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.cli import main
-from experiments.recorder import DIVERGED
-from experiments.records import RunDirectory
+from experiments.config import Config
+from experiments.records import INTERRUPTED, RunDirectory
+from experiments.sweep import default_way, lanes_of, train_sweep
+from experiments.sweep_progress import sweep_progress
+from experiments.sweep_results import SweepDirectory
 
 
-def train(arguments: Sequence[str], directory: Path) -> RunDirectory:
-    """``train ARGUMENTS`` into that directory; at once if the run is finished there.
+def train(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
+    """The records of all configurations; ``show`` knows ``root`` as a sweep.
 
-    A run that diverged is a result too.
+    What is finished there is not trained again. A run that diverged is a result too.
 
     Raises:
-      SystemExit: the run could not be made, or was interrupted.
+      SystemExit: interrupted; called again, it goes on.
     """
-    command = ["train", *arguments, "--run-dir", str(directory)]
-    print("python -m experiments", *command, flush=True)
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = main([*command, "--json"])
-    run = RunDirectory(directory)
-    if code and not (run.summary_file.exists() and run.summary()["status"] == DIVERGED):
-        raise SystemExit(code)
-    return run
+    lanes = lanes_of(root, configs)
+    SweepDirectory(root).write_plan(lanes, "python -m benchmarks.reproduction")
+    print(f"{root}: {len(lanes)} runs", flush=True)
+    budgets = {
+        lane.path.name: config.training.steps
+        for lane, config in zip(lanes, configs, strict=True)
+    }
+    with sweep_progress(len(lanes), budgets) as progress:
+        train_sweep(root, configs, way=default_way(), progress=progress)
+    if any(_is_unfinished(lane) for lane in lanes):
+        raise SystemExit(130)
+    return lanes
+
+
+def _is_unfinished(lane: RunDirectory) -> bool:
+    return not lane.summary_file.exists() or lane.summary()["status"] == INTERRUPTED

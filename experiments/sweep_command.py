@@ -273,11 +273,11 @@ def _print_plan(
     if as_json:
         print(json.dumps(plan))
         return
-    rows = [[*(row.values())] for row in plan["settings"]]
     if names:
-        shown = rows[: 2 * _ROWS]
-        more = f", the first {len(shown)}" if len(shown) < len(rows) else ""
-        console.print_table(f"{len(rows)} lanes{more}", names, shown)
+        shown = plan["settings"][: 2 * _ROWS]
+        more = f", the first {len(shown)}" if len(shown) < len(configs) else ""
+        rows = [[s[n] if matters(s, n) else None for n in names] for s in shown]
+        console.print_table(f"{len(configs)} lanes{more}", names, rows)
     print(f"{len(configs)} lanes, {programs} programs, {steps:,} steps at most; {way}")
     console.console.print(f"Would be recorded in {directory.path}", soft_wrap=True)
 

@@ -116,7 +116,11 @@ def test_dry_run_tells_lanes_and_programs(capsys, tmp_path):
     assert plan["steps"] == 3600
     assert {row["seed"] for row in plan["settings"]} == {7, 8, 9}
     assert main([*arguments, *run]) == 0
-    assert "36 lanes, 6 programs, 3,600 steps at most" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "36 lanes, 6 programs, 3,600 steps at most" in out
+    rows = [line.split() for line in out.splitlines() if line.startswith(" e")]
+    assert len(rows) == 12
+    assert all("–" in row for row in rows)  # no window
     assert not (tmp_path / "sweep").exists()
 
 

@@ -2,9 +2,12 @@
 
 import dataclasses
 import doctest
+import functools
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import grid, marked, reproduction
 from benchmarks.running import train
@@ -13,9 +16,9 @@ from experiments.bands import band, plot_bands
 from experiments.config import Config
 from experiments.presets import PRESETS
 from experiments.records import RunDirectory
+from experiments.sweep_results import SweepDirectory
 from experiments.tasks import TASKS
-
-SMALL = ["--train-points", "40", "--width", "16", "--batch-size", "20"]
+from experiments.tasks.mnist import MnistTask
 
 
 @pytest.fixture
@@ -178,67 +181,75 @@ def test_band_is_the_range_of_few_runs_and_the_quartiles_of_more(
 
 
 @pytest.mark.slow
-def test_cells_are_trained_by_the_command_line_once(data, tmp_path):
-    options = [*SMALL, "--steps", "20", "--eval-every", "10"]
-    runs = reproduction.train_cells("mnist", (1,), tmp_path, options)
-    assert {cell: len(one) for cell, one in runs.items()} == dict.fromkeys(
-        ("baseline", "ema-alone", "decay", "ema"), 1
-    )
-    ema = tmp_path / "mnist" / "ema-1"
-    assert runs["ema"][0].path == ema
-    config = RunDirectory(ema).config()
-    assert (config["filter"], config["weight_decay"], config["seed"]) == ("ema", 2, 1)
-    before = (ema / "summary.json").stat().st_mtime_ns
-    reproduction.train_cells("mnist", (1,), tmp_path, options)
-    assert (ema / "summary.json").stat().st_mtime_ns == before
-    assert reproduction.mnist_tables(runs).count("1 of 1 never in 20") == 8
+def test_cells_are_trained_once_as_a_sweep(data, tmp_path, monkeypatch):
+    small = functools.partial(MnistTask, train_points=40, width=16)
+    monkeypatch.setitem(reproduction.TASKS, "mnist", small)
+    short = {"steps": 20, "eval_every": 10}
+    runs = reproduction.train_cells("mnist", (1, 2), tmp_path, **short)
+    for cell, (first, second) in runs.items():
+        wanted = Config.of(small(), **reproduction.cell_settings("mnist", cell))
+        for run, seed in ((first, 1), (second, 2)):
+            expected = wanted.asdict() | short | {"seed": seed}
+            assert run.config() == json.loads(json.dumps(expected, default=str))
+    ema = runs["ema"][0]
+    before = ema.summary_file.stat().st_mtime_ns
+    reproduction.train_cells("mnist", (1, 2), tmp_path, **short)
+    assert ema.summary_file.stat().st_mtime_ns == before
+    assert reproduction.mnist_tables(runs).count("2 of 2 never in 20") == 8
+    assert len(SweepDirectory(tmp_path / "mnist").lanes()) == 8
 
 
-def test_a_run_that_diverged_is_a_result(data, tmp_path):
-    arguments = ["mnist", *SMALL, "--learning-rate", "1e30", "--steps", "20"]
-    run = train(arguments, tmp_path / "run")
+def test_runs_that_diverged_or_were_interrupted(tmp_path, monkeypatch):
+    task = TASKS["modular"](prime=11, width=16)
+    diverging = Config.of(task, learning_rate=1e30, steps=20)
+    (run,) = train(tmp_path, [diverging])
     assert run.summary()["status"] == "diverged"
+    monkeypatch.setattr("benchmarks.running.train_sweep", lambda *a, **k: None)
     with pytest.raises(SystemExit) as error:
-        train(["mnist", "--width", "0"], tmp_path / "other")
-    assert error.value.code == 2
+        train(tmp_path / "other", [diverging])
+    assert error.value.code == 130
+
+
+def test_missing_data_are_an_error_of_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("GROKFAST_DATA", str(tmp_path))
+    result = CliRunner().invoke(
+        reproduction.main, ["qm9", "--runs", str(tmp_path / "runs")]
+    )
+    assert result.exit_code == 1
+    assert "Error: files of qm9 are missing" in result.stderr
 
 
 @pytest.mark.slow
 def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
     """The chosen ones meet on fresh seeds."""
-    small = {
-        "STEPS": 4,
-        "EVAL_EVERY": 2,
-        "EVAL_EVERY_FRESH": 1,
+    small = functools.partial(MnistTask, train_points=40, width=16)
+    monkeypatch.setitem(grid.TASKS, "mnist", small)
+    for name, value in {
         "SEEDS": range(1),
         "FRESH_SEEDS": range(100, 102),
-        "LEARNING_RATES": (1e-3,),
-        "WEIGHT_DECAYS": (1.0, 2.0),
-        "ALPHAS": (0.8,),
-        "GAINS": (0.5,),
-        "WINDOWS": (2,),
         "NEARBY_RATES": (0.5, 1.0),
         "NEARBY_DECAYS": (0.8, 1.0),
-        "ACCURACY": 0.99,
-    }
-    for name, value in small.items():
+    }.items():
         monkeypatch.setattr(grid, name, value)
-    monkeypatch.setattr(grid.nearby, "__defaults__", (small["NEARBY_DECAYS"],))
-    measure = grid.measure
-    monkeypatch.setattr(
-        grid,
-        "measure",
-        lambda *a, options=(): measure(*a, options=[*options, *SMALL]),
+    few = dataclasses.replace(
+        grid.GRIDS["mnist"],
+        accuracy=0.99,
+        steps=4,
+        eval_every=2,
+        eval_every_fresh=1,
+        learning_rates=(1e-3,),
+        weight_decays=(1.0, 2.0),
+        filters=(("ema", 0.8, 0.5), ("ma", 2, 1.0)),
     )
-    text = grid.report(tmp_path)
+    text = grid.report(few, tmp_path)
     assert "| learning rate | decay 1 | decay 2 |" in text
     assert "| ema 0.8 0.5 | 0.001 |" in text
     assert "| ma 2 1.0 | 0.001 |" in text
     assert "No pair differs." in text
     assert "2 of 2 never in 4" in text
-    fresh = sorted(path.name for path in tmp_path.glob("*-10?"))
-    assert len(fresh) == 4
-    assert sum(name.startswith("none") for name in fresh) == 2
+    fresh = [run.config() for run in SweepDirectory(tmp_path / "fresh").lanes()]
+    assert {c["seed"] for c in fresh} == {100, 101}
+    assert sorted(c["filter"] == "none" for c in fresh) == [False, False, True, True]
 
 
 def test_grid_prefers_sooner_then_more_accurate():
@@ -250,18 +261,17 @@ def test_grid_prefers_sooner_then_more_accurate():
     ]
     ranked = sorted(results, key=lambda result: result.rank)
     assert ranked == [results[2], results[1], results[0]]
-    around = grid.nearby(dataclasses.replace(setting, filter=("ma", "10", "1.0")))
+    around = grid.nearby(dataclasses.replace(setting, filter=("ma", 10, 1.0)))
     assert len(around) == 14
-    assert len(grid.nearby(setting, (1.0,))) == 4
     assert len(set(map(str, around))) == 14
-    assert all(s.filter == ("ma", "10", "1.0") for s in around)
+    assert all(s.filter == ("ma", 10, 1.0) for s in around)
 
 
 def test_grid_tests_pairs_with_what_was_never_reached():
     setting = grid.Setting(1e-3, 1.0)
     late = grid.Result(setting, [None] * 4 + [500] * 4, [0.8] * 8)
     soon = grid.Result(setting, [100] * 8, [0.8] * 8)
-    text = grid._test(soon, late)
+    text = grid._test(grid.GRIDS["mnist"], soon, late)
     assert "none (5.00 – 5.00; 4 of 8 pairs without a ratio)" in text
     assert "sooner in 8 of 8 pairs" in text
     assert "p = 0.008" in text
