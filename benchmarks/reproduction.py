@@ -21,6 +21,7 @@ from experiments.over_seeds import (
     Time,
     prediction_cell,
     ratio_cell,
+    signed_rank,
     spread,
     times_cell,
 )
@@ -163,8 +164,8 @@ def qm9_tables(runs: Cells) -> str:
     effects = [
         [
             name,
-            ratio_cell(*(lowest_losses(runs[cell]) for cell in pair)),
-            ratio_cell(*(steps_below(runs[cell], LOSS) for cell in pair)),
+            _tested(*(lowest_losses(runs[cell]) for cell in pair)),
+            _tested(*(steps_below(runs[cell], LOSS) for cell in pair)),
         ]
         for name, pair in EFFECTS.items()
     ]
@@ -204,6 +205,13 @@ def _final(runs: Sequence[RunDirectory], name: str) -> list[float]:
 
 def _seconds(runs: Sequence[RunDirectory]) -> str:
     return spread([run.summary()["seconds"] for run in runs], ".0f")
+
+
+def _tested(before: Sequence[Time], after: Sequence[Time]) -> str:
+    """The ratios seed by seed, and whether chance alone would make them."""
+    p = signed_rank(before, after)
+    cell = ratio_cell(before, after)
+    return cell if p is None else f"{cell}; p = {p:.3f}"
 
 
 def _points(before: Sequence[float], after: Sequence[float]) -> str:

@@ -110,5 +110,28 @@ def ratio_cell(slow: Sequence[Time], fast: Sequence[Time]) -> str:
     return f"{whole} ({min(known):.2f} – {max(known):.2f}{note})"
 
 
+def signed_rank(before: Sequence[Time], after: Sequence[Time]) -> float | None:
+    """Two-sided p of Wilcoxon's signed-rank test on the ratios, seed by seed.
+
+    What was never reached counts as twice the largest value of all; None if no pair
+    differs.
+
+    Example:
+      >>> signed_rank([20, 30, None, 50, 60, 70], [10, 12, 13, 14, 15, 16])
+      0.03125
+      >>> signed_rank([20, None], [20, None]) is None
+      True
+    """
+    largest = max((t for t in (*before, *after) if t is not None), default=1)
+    logs = [
+        [math.log(2 * largest if time is None else time) for time in times]
+        for times in (before, after)
+    ]
+    differences = [a - b for a, b in zip(*logs, strict=True)]
+    if not any(differences):
+        return None
+    return float(scipy.stats.wilcoxon(differences).pvalue)
+
+
 def _text(time: Time) -> str:
     return "never" if time is None else f"{time:,.0f}"

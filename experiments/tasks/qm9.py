@@ -6,7 +6,7 @@ molecules from initial parameters three times as large as usual; the other half,
 with the seed, is for validation.
 
 The published lowest validation losses, .00659 and .00348, are not reproduced: as means
-over the validation half, in bohr⁶, the lowest of these runs are .4 – 4, and a linear
+over the validation half, in bohr⁶, the lowest of these runs are .5 – 4.4, and a linear
 regression on the same features, summed over the atoms, leaves 1 (median of 50 splits).
 The published code takes the same error of the same targets, 50 times as often, and
 keeps single batches too; neither explains it (REPRODUCTION.md).
