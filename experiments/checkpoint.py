@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,8 @@ _unraisablehook = sys.unraisablehook
 
 
 def _all_but_late_reports(unraisable: Any) -> None:
-    if str(unraisable.exc_value) != "Event loop is closed":
+    error = unraisable.exc_value
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
         _unraisablehook(unraisable)
 
 
@@ -114,7 +116,11 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=self.COPIES - 1, enable_async_checkpointing=True
+            max_to_keep=self.COPIES - 1,
+            enable_async_checkpointing=True,
+            # In the background, directories are told apart by one counter of the whole
+            # process: two lanes that save at once would wait for each other's.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         return ocp.CheckpointManager(
             self._directory, options=options, item_names=("state", "notes")
@@ -138,5 +144,8 @@ def _write_errors(directory: Path) -> Iterator[None]:
         yield
     except Exception as error:
         # TensorStore nests its messages, innermost last, and adds all its settings.
-        reason = ": ".join(str(error).split(" [")[0].split(": ")[-2:])
-        raise OSError(f"cannot write a checkpoint to {directory}: {reason}") from error
+        lines = str(error).splitlines() or [type(error).__name__]
+        innermost = re.split(r" \[\w+='", lines[0])[0].split(": ")[-2:]
+        raise OSError(
+            f"cannot write a checkpoint to {directory}: {': '.join(innermost)}"
+        ) from error

@@ -156,7 +156,10 @@ def test_table_of_qm9(tmp_path):
         "| no filter, no decay | 0.00659 | 2.50 (1.00 – 4.00) | 20 (20 – 20) "
         "| never (10 – never); 1 of 2 never in 10 |"
     ) in table
-    assert "| filter, at the small decay | 1.67 (1.00 – 2.00); p = 1.000 | none (1.00" in table
+    assert (
+        "| filter, at the small decay | 1.67 (1.00 – 2.00); p = 1.000 | none (1.00"
+        in table
+    )
     assert "| filter, at the large decay | 0.67 (0.50 – 1.00); p = 1.000 |" in table
 
 

@@ -1,5 +1,6 @@
 """Nothing is lost: kills, interrupts, damaged checkpoints, other processes."""
 
+import concurrent.futures
 import itertools
 import json
 import os
@@ -11,9 +12,13 @@ import subprocess
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import checkpoint
+from experiments.checkpoint import Checkpoints
 from experiments.cli import main
 
 BASE = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
@@ -223,8 +228,8 @@ def test_damaged_checkpoint_is_set_aside(tmp_path, harm):
 @pytest.mark.filterwarnings("ignore:checkpoint")
 def test_no_whole_checkpoint_is_told(tmp_path, capsys):
     assert train(tmp_path, *SHORT) == 0
-    for checkpoint in (tmp_path / "checkpoints").iterdir():
-        damage(checkpoint)
+    for step in (tmp_path / "checkpoints").iterdir():
+        damage(step)
     (tmp_path / "summary.json").unlink()
     rows = (tmp_path / "metrics.csv").read_text()
     assert train(tmp_path, *SHORT) == 2
@@ -300,7 +305,7 @@ def test_unwritable_directory_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_full_disk_keeps_what_was_written(tmp_path, capsys):
+def on_full_disk(*options):
     """A file size limit stands in for a full disk: writes beyond it fail."""
     script = (
         "import resource, runpy, signal;"
@@ -308,20 +313,72 @@ def test_full_disk_keeps_what_was_written(tmp_path, capsys):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1));"
         "runpy.run_module('experiments', run_name='__main__')"
     )
-    options = [*BASE, "--run-dir", str(tmp_path / "a"), *SHORT]
     result = subprocess.run(
         [sys.executable, "-c", script, *options],
         capture_output=True,
         text=True,
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        timeout=200,
     )
     assert result.returncode == 1
-    directory = tmp_path / "a" / "checkpoints"
     assert re.fullmatch(
-        rf"error: cannot write a checkpoint to {re.escape(str(directory))}: "
+        r"error: cannot write a checkpoint to \S+/checkpoints: "
         r"Failed to write \d+ bytes to file \d+: File too large\n",
         result.stderr,
     )
+
+
+def test_full_disk_keeps_what_was_written(tmp_path):
+    on_full_disk(*BASE, "--run-dir", str(tmp_path / "a"), *SHORT)
     assert train(tmp_path / "a", *SHORT) == 0  # with room again, it goes on
     assert train(tmp_path / "b", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.slow
+def test_full_disk_ends_a_sweep(tmp_path):
+    options = ["--seeds", "2", "--run-dir", str(tmp_path), "--steps", "3000"]
+    on_full_disk("sweep", *BASE[1:], *options, "--checkpoint-seconds", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            'OUT_OF_RANGE: Error writing "w/0" in OCDBT database at "/a [1]/": '
+            'Failed writing: "/a [1]/d": Failed to write 16396 bytes to file 15: '
+            "No space left [os_error_code='28'] [tensorstore_spec='{\"path\": \"a\"}']",
+            "Failed to write 16396 bytes to file 15: No space left",
+        ),
+        ("[Errno 13] Permission denied: '/a'", "[Errno 13] Permission denied: '/a'"),
+        ("first\nsecond", "first"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_errors_of_the_writer_are_one_line(message, reason, tmp_path):
+    expected = f"cannot write a checkpoint to {tmp_path}: {reason}"
+    with (
+        pytest.raises(OSError, match=f"^{re.escape(expected)}$"),
+        checkpoint._write_errors(tmp_path),
+    ):
+        raise RuntimeError(message)
+
+
+def test_lanes_that_save_at_once(tmp_path):
+    """Each in a thread of its own, as in a sweep."""
+
+    def save(lane):
+        checkpoints = Checkpoints(tmp_path / str(lane))
+        for step in range(5):
+            checkpoints.save(step, (lane,), {"x": jnp.full(3, lane + step / 8)})
+            checkpoints.wait()
+        abstract = {"x": jax.ShapeDtypeStruct((3,), jnp.float32)}
+        found = checkpoints.restore(lambda slots: abstract)
+        checkpoints.close()
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(save, range(4)))
+    for lane, (step, slots, state) in enumerate(results):
+        assert (step, slots) == (4, (lane,))
+        np.testing.assert_array_equal(state["x"], lane + 0.5)
