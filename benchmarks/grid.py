@@ -23,8 +23,6 @@ from experiments.tasks import TASKS
 
 SEEDS = range(3)
 FRESH_SEEDS = range(100, 106)
-NEARBY_RATES = (0.6, 1.0, 1.6, 2.5, 4.0)
-NEARBY_DECAYS = (0.7, 1.0, 1.4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +71,6 @@ class Result:
         return statistics.median(self.accuracies)
 
 
-def nearby(best: Setting) -> list[Setting]:
-    """Settings around one, with its filter; it is not among them itself."""
-    factors = itertools.product(NEARBY_RATES, NEARBY_DECAYS)
-    return [
-        dataclasses.replace(
-            best,
-            learning_rate=_rounded(best.learning_rate * rate),
-            weight_decay=_rounded(best.weight_decay * decay),
-        )
-        for rate, decay in factors
-        if (rate, decay) != (1, 1)
-    ]
-
-
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
@@ -105,6 +89,8 @@ class Grid:
       learning_rates: without filter, crossed with
       weight_decays: of AdamW.
       filters: at the best learning rate and decay.
+      nearby_rates: factors on the best learning rate, crossed with
+      nearby_decays: factors on the best decay.
     """
 
     task: str
@@ -116,6 +102,8 @@ class Grid:
     learning_rates: Sequence[float]
     weight_decays: Sequence[float]
     filters: Sequence[tuple[Any, ...]]
+    nearby_rates: Sequence[float]
+    nearby_decays: Sequence[float] = (0.7, 1.0, 1.4)
 
     def tuning(self) -> list[Setting]:
         """The first settings, without filter."""
@@ -125,6 +113,19 @@ class Grid:
     def filtered(self, best: Setting) -> list[Setting]:
         """Filters at a learning rate and a decay."""
         return [dataclasses.replace(best, filter=filter) for filter in self.filters]
+
+    def nearby(self, best: Setting) -> list[Setting]:
+        """Settings around one, with its filter; it is not among them itself."""
+        factors = itertools.product(self.nearby_rates, self.nearby_decays)
+        return [
+            dataclasses.replace(
+                best,
+                learning_rate=_rounded(best.learning_rate * rate),
+                weight_decay=_rounded(best.weight_decay * decay),
+            )
+            for rate, decay in factors
+            if (rate, decay) != (1, 1)
+        ]
 
     def measure(
         self,
@@ -170,6 +171,7 @@ GRIDS = {
         learning_rates=(3e-4, 1e-3, 3e-3),
         weight_decays=(0.5, 1.0, 2.0, 4.0, 8.0),
         filters=_FILTERS,
+        nearby_rates=(0.6, 1.0, 1.6, 2.5, 4.0),
     ),
     "mul97": Grid(
         task="modular",
@@ -181,6 +183,7 @@ GRIDS = {
         learning_rates=(1e-3, 3e-3, 1e-2),
         weight_decays=(0.1, 0.3, 1.0, 3.0),
         filters=(*_FILTERS, ("ma", 100, 5.0)),
+        nearby_rates=(0.6, 1.0, 1.6),
     ),
 }
 
@@ -190,8 +193,8 @@ def report(grid: Grid, root: Path) -> str:
     on_seeds = functools.partial(grid.measure, seeds=SEEDS, eval_every=grid.eval_every)
     tuned = on_seeds(root / "tuning", grid.tuning())
     filters = on_seeds(root / "filters", grid.filtered(tuned[0].setting))
-    around = on_seeds(root / "around", nearby(tuned[0].setting))
-    with_best = nearby(filters[0].setting)
+    around = on_seeds(root / "around", grid.nearby(tuned[0].setting))
+    with_best = grid.nearby(filters[0].setting)
     filters_around = on_seeds(root / "filters-around", with_best)
     best = [
         min(two, key=lambda result: result.rank).setting

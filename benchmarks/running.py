@@ -28,6 +28,7 @@ def train(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
     with sweep_progress(len(lanes), budgets) as progress:
         train_sweep(root, configs, way=default_way(), progress=progress)
     if any(_is_unfinished(lane) for lane in lanes):
+        print("Interrupted: the same command goes on.")
         raise SystemExit(130)
     return lanes
 

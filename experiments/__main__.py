@@ -2,8 +2,12 @@
 
 import os
 import sys
+import warnings
 
 INTERRUPTED = 130
+
+# One line, for people; where in the code it was said is of no use to them.
+warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 try:
     from experiments.cli import main

@@ -97,9 +97,10 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
         collapse_padding=True,
     )
     for index, name in enumerate(header):
-        table.add_column(
-            name, justify="left" if index == 0 else "right", no_wrap=index > 0
-        )
+        if index == 0:  # names of runs, which one must be able to tell apart
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*("–" if cell is None else str(cell) for cell in row))
     console.print(table)

@@ -135,6 +135,10 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
 
 def _open(path: Path) -> RunDirectory:
+    if SweepDirectory(path).plan_file.exists():
+        raise RecordError(
+            f"{path} is a sweep: `show` draws it; name runs, below {path / 'lanes'}."
+        )
     record = RunDirectory(path)
     if not record.config_file.exists() or not record.metrics_file.exists():
         raise RecordError(f"{path} holds no run: no config.json or no metrics.csv.")

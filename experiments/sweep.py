@@ -20,7 +20,8 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -106,16 +107,18 @@ def train_sweep(
         how = _How(progress, checkpoint_seconds, arguments, stop_requested)
         # Lanes that another way, or a program of other lanes, left unfinished start
         # over: a checkpoint of theirs might be ahead of their rows one day.
-        if way == "placed":
+        if way == "placed" or not waiting:
             _remove_groups(root, keep=())
+            _tell_which_start_over(waiting, {})
             _train_placed(waiting, at_once or cores(), how)
             return
         for _, run in waiting:
             shutil.rmtree(run.checkpoints, ignore_errors=True)
-        groups = {_digest(group): group for group in _groups(configs)}
+        groups = {root / "groups" / _digest(g): g for g in _groups(configs)}
         _remove_groups(root, keep=() if force else groups)
-        for name, group in groups.items():
-            _train_together(root, root / "groups" / name, group, way, how)
+        _tell_which_start_over(waiting, groups)
+        for checkpoints, group in groups.items():
+            _train_together(root, checkpoints, group, way, how)
         _remove_groups(root, keep=groups)
 
 
@@ -189,17 +192,37 @@ def _programs_in_turn(lanes: Lanes) -> Lanes:
     return [lanes[i] for i in order]
 
 
+def _tell_which_start_over(
+    lanes: Lanes, groups: Mapping[Path, Sequence[Config]]
+) -> None:
+    """Warn of lanes that had begun and have no checkpoint to go on from."""
+    whole = [g for path, g in groups.items() if any(path.glob("*"))]
+    saved = {config for group in whole for config in group}
+    lost = sum(
+        run.metrics_file.exists()
+        and config not in saved
+        and not any(run.checkpoints.glob("*"))
+        for config, run in lanes
+    )
+    if lost:
+        warnings.warn(
+            f"{lost} of the lanes that had begun start over: they have no checkpoint "
+            "that lanes of this way, and of these programs, can go on from.",
+            stacklevel=3,
+        )
+
+
 def _digest(configs: Sequence[Config]) -> str:
     """A name for lanes that are one program."""
     names = "\n".join(map(run_name, configs))
     return hashlib.sha256(names.encode()).hexdigest()[:8]
 
 
-def _remove_groups(root: Path, keep: Collection[str]) -> None:
+def _remove_groups(root: Path, keep: Collection[Path]) -> None:
     """Remove checkpoints of programs, but for some."""
     groups = root / "groups"
     for group in groups.glob("*"):
-        if group.name not in keep:
+        if group not in keep:
             shutil.rmtree(group)
     with contextlib.suppress(OSError):  # not there, or not empty
         groups.rmdir()
@@ -265,14 +288,16 @@ def _train_group(
             shutil.rmtree(directory)
 
 
+def program_key(config: Config) -> str:
+    """Lanes with the same one can be one program."""
+    training = config.training
+    return repr((config.static(), training.steps, training.eval_every))
+
+
 def _groups(configs: Sequence[Config]) -> Iterator[list[Config]]:
     """Lanes that can be one program and fit into the memory."""
-
-    def key(config: Config) -> str:
-        training = config.training
-        return repr((config.static(), training.steps, training.eval_every))
-
-    for _, group in itertools.groupby(sorted(configs, key=key), key):
+    ordered = sorted(configs, key=program_key)
+    for _, group in itertools.groupby(ordered, program_key):
         members = list(group)
         size = _largest_group(members)
         for start in range(0, len(members), size):

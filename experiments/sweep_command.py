@@ -27,6 +27,7 @@ from experiments.sweep import (
     WAYS,
     default_way,
     lanes_of,
+    program_key,
     train_sweep,
 )
 from experiments.sweep_plots import plot_sweep
@@ -259,7 +260,7 @@ def _print_plan(
     configs: Sequence[Config], directory: SweepDirectory, way: str, as_json: bool
 ) -> None:
     """What ``--dry-run`` tells."""
-    programs = len({config.static() for config in configs})
+    programs = len({program_key(config) for config in configs})
     steps = sum(config.training.steps for config in configs)
     names = [n for n, v in configs[0].asdict().items() if _differs(configs, n)]
     plan = {
@@ -278,7 +279,10 @@ def _print_plan(
         more = f", the first {len(shown)}" if len(shown) < len(configs) else ""
         rows = [[s[n] if matters(s, n) else None for n in names] for s in shown]
         console.print_table(f"{len(configs)} lanes{more}", names, rows)
-    print(f"{len(configs)} lanes, {programs} programs, {steps:,} steps at most; {way}")
+    print(
+        f"{len(configs)} lane{'s' * (len(configs) > 1)}, {programs} "
+        f"program{'s' * (programs > 1)}, {steps:,} steps at most; {way}"
+    )
     console.console.print(f"Would be recorded in {directory.path}", soft_wrap=True)
 
 

@@ -25,8 +25,8 @@ class SweepProgress:
 
     Args:
       budgets: steps of every lane, by name.
-      show: called with the steps that are done or will not be needed any more, and a
-        line of text.
+      show: called with the steps that are done or will not be needed any more, a line
+        of text, and whether all lanes are over.
     """
 
     def __init__(self, budgets: Mapping[str, int], show: Any = None):
@@ -59,7 +59,8 @@ class SweepProgress:
         ]
         if others:
             text += f" ({', '.join(sorted(others))})"
-        self._show(self._steps.total(), text)
+        all_over = len(self._ended) == len(self._budgets)
+        self._show(self._steps.total(), text, all_over)
 
 
 @contextlib.contextmanager
@@ -71,7 +72,9 @@ def sweep_progress(
         yield SweepProgress(budgets)
         return
     if not console.is_terminal:
-        yield SweepProgress(budgets, _line_printer(sum(budgets.values())))
+        total = sum(budgets.values())
+        console.print(f"sweep: {lanes} lanes, {total:,} steps; compiling first")
+        yield SweepProgress(budgets, _line_printer(total))
         return
     bar = Progress(
         TextColumn("sweep"),
@@ -84,16 +87,17 @@ def sweep_progress(
     with bar:
         task = bar.add_task("", total=sum(budgets.values()), lanes=f"{lanes} lanes")
         yield SweepProgress(
-            budgets, lambda steps, text: bar.update(task, completed=steps, lanes=text)
+            budgets,
+            lambda steps, text, _: bar.update(task, completed=steps, lanes=text),
         )
 
 
 def _line_printer(total: int) -> Any:
     last = [time.monotonic()]
 
-    def show(steps: int, text: str) -> None:
+    def show(steps: int, text: str, all_over: bool) -> None:
         now = time.monotonic()
-        if now - last[0] >= SECONDS_BETWEEN_LINES or steps >= total:
+        if now - last[0] >= SECONDS_BETWEEN_LINES or all_over:
             last[0] = now
             console.print(f"sweep: {steps:,} of {total:,} steps, {text}")
 

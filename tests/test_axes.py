@@ -118,6 +118,9 @@ def test_dry_run_tells_lanes_and_programs(capsys, tmp_path):
     assert main([*arguments, *run]) == 0
     out = capsys.readouterr().out
     assert "36 lanes, 6 programs, 3,600 steps at most" in out
+    chunks = ["sweep", "modular", "--eval-every", "20,30", "--dry-run", "--json"]
+    assert main([*chunks, *run]) == 0
+    assert json.loads(capsys.readouterr().out)["programs"] == 2
     rows = [line.split() for line in out.splitlines() if line.startswith(" e")]
     assert len(rows) == 12
     assert all("–" in row for row in rows)  # no window

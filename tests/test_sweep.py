@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
 TINY += ["--batch-size", "16", "--eval-every", "10"]
 LANES = ["--filter", "ema", "--lamb", "1,5", "--seeds", "2"]
 WAYS = ["placed", "vmap", "map"]
+START_OVER = "of the lanes that had begun start over"
 
 
 def sweep(directory, *options, code=0):
@@ -86,6 +88,13 @@ def test_finished_lanes_leave_records_without_checkpoints(swept):
         for picture in ("curves.png", "survival.png"):
             contents = (swept / way / picture).read_bytes()
             assert contents.startswith(b"\x89PNG")
+
+
+def test_nothing_is_compiled_where_nothing_is_left(swept, monkeypatch):
+    monkeypatch.delattr(runner, "expected_memory")
+    for way in WAYS:
+        frame = sweep(swept / way, *LANES, "--steps", "60", "--way", way)
+        assert set(frame["status"]) == {"completed"}
 
 
 def test_lanes_share_the_time(swept):
@@ -226,7 +235,9 @@ def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
     statuses = set(frame["status"])
     assert "interrupted" in statuses
     assert statuses <= {"interrupted", "completed", "not started"}
-    sweep(tmp_path / "cut", *options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing starts over
+        sweep(tmp_path / "cut", *options)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
@@ -236,8 +247,10 @@ def test_another_way_starts_unfinished_lanes_over(swept, tmp_path, monkeypatch, 
     options = [*LANES, "--steps", "60", "--cores", "1"]
     other = {"placed": "map", "map": "placed"}[way]
     interrupt(monkeypatch, tmp_path, [*options, "--way", way], after=15)
-    interrupt(monkeypatch, tmp_path, [*options, "--way", other], after=6)
-    sweep(tmp_path, *options, "--way", way)
+    with pytest.warns(UserWarning, match=START_OVER):
+        interrupt(monkeypatch, tmp_path, [*options, "--way", other], after=6)
+    with pytest.warns(UserWarning, match=START_OVER):
+        sweep(tmp_path, *options, "--way", way)
     assert rows(tmp_path) == rows(swept / "placed")
 
 
@@ -247,9 +260,11 @@ def test_other_lanes_in_the_program_start_it_over(tmp_path, monkeypatch):
     sweep(tmp_path / "whole", *options, "--seeds", "2")
     cut = tmp_path / "cut"
     interrupt(monkeypatch, cut, [*options, "--seeds", "2"], after=8)
-    interrupt(monkeypatch, cut, [*options, "--seeds", "3"], after=5)
+    with pytest.warns(UserWarning, match=f"2 {START_OVER}"):
+        interrupt(monkeypatch, cut, [*options, "--seeds", "3"], after=5)
     assert len(list((cut / "groups").iterdir())) == 1
-    sweep(cut, *options, "--seeds", "2")
+    with pytest.warns(UserWarning, match=START_OVER):
+        sweep(cut, *options, "--seeds", "2")
     there = rows(cut)
     for name, text in rows(tmp_path / "whole").items():
         assert there[name] == text

@@ -173,8 +173,8 @@ def test_progress_counts_what_is_done_or_not_needed():
     said = []
     progress = SweepProgress({"a": 100, "b": 100}, lambda *what: said.append(what))
     progress.advanced("a", {"step": 20})
-    assert said[-1] == (20, "0/2 lanes over")
+    assert said[-1] == (20, "0/2 lanes over", False)
     progress.ended("a", {"status": "reached target"})
     progress.advanced("b", {"step": 20})
     progress.ended("b", {"status": "interrupted"})
-    assert said[-1] == (120, "2/2 lanes over (1 interrupted, 1 reached target)")
+    assert said[-1] == (120, "2/2 lanes over (1 interrupted, 1 reached target)", True)
