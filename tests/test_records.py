@@ -8,10 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import plots
+from experiments import console, plots
 from experiments.cli import main
 from experiments.observe import measures, observe, weight_norms
 from experiments.presets import PRESETS
+from experiments.sweep_results import SweepDirectory
 from grokfast_jax import grokfast_ema
 from tests.conftest import SHARED
 
@@ -114,6 +115,16 @@ def test_pictures_have_room_for_long_labels(has_accuracy, runs):
 def test_no_run_is_one_line(tmp_path, capsys):
     assert main(["show", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
+    SweepDirectory(tmp_path).write_plan([], "")
+    assert main(["plot", str(tmp_path)]) == 2
+    assert "is a sweep" in capsys.readouterr().err
+
+
+def test_long_names_of_runs_are_whole(capsys):
+    name = "modular-none-seed0-" * 9
+    console.print_table("title", ("run", *"bcfghi"), [[name, *["0.12345678"] * 6]])
+    words = capsys.readouterr().out.split()
+    assert "".join(w for w in words if w.strip("-") in name) == name
 
 
 def test_dry_run_trains_nothing(tmp_path, capsys):
