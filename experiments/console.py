@@ -97,8 +97,9 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
         collapse_padding=True,
     )
     for index, name in enumerate(header):
-        if index == 0:  # names of runs, which one must be able to tell apart
-            table.add_column(name, overflow="fold")
+        if index == 0:  # long names of runs are folded, to be told apart
+            longest = max((len(str(row[0])) for row in rows), default=0)
+            table.add_column(name, overflow="fold", min_width=min(longest, 13))
         else:
             table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
