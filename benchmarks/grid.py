@@ -61,9 +61,10 @@ class Result:
     accuracies: list[float]
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Key for sorting: sooner is better; if equal, the more accurate."""
-        return over_seeds.order(over_seeds.median(self.steps)), -self.accuracy
+    def rank(self) -> tuple[float, float, float]:
+        """Key for sorting: in more seeds is better, then sooner, then more accurate."""
+        median = over_seeds.median(self.steps)
+        return self.steps.count(None), over_seeds.order(median), -self.accuracy
 
     @property
     def accuracy(self) -> float:
@@ -81,7 +82,7 @@ class Grid:
 
     Attributes:
       task: its name.
-      accuracy: validation accuracy to reach; the median steps to it choose.
+      accuracy: validation accuracy to reach; see :attr:`Result.rank`.
       steps: of each run at most.
       eval_every: steps between evaluations.
       eval_every_fresh: the same for the fresh seeds.

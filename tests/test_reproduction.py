@@ -255,15 +255,16 @@ def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
     assert sorted(c["filter"] == "none" for c in fresh) == [False, False, True, True]
 
 
-def test_grid_prefers_sooner_then_more_accurate():
+def test_grid_prefers_all_seeds_then_sooner_then_more_accurate():
     setting = grid.Setting(1e-3, 1.0)
     results = [
         grid.Result(setting, [None, None, 100], [0.9] * 3),
-        grid.Result(setting, [900, None, 200], [0.7] * 3),
+        grid.Result(setting, [100, None, 200], [0.7] * 3),
         grid.Result(setting, [900, 900, 900], [0.8] * 3),
+        grid.Result(setting, [800, 900, 1000], [0.9] * 3),
     ]
     ranked = sorted(results, key=lambda result: result.rank)
-    assert ranked == [results[2], results[1], results[0]]
+    assert ranked == [results[3], results[2], results[1], results[0]]
     filtered = dataclasses.replace(setting, filter=("ma", 10, 1.0))
     around = grid.GRIDS["mnist"].nearby(filtered)
     assert len(set(around)) == 14
