@@ -20,7 +20,7 @@ help:
 	@echo "make mutation  set up, then change each operator of the library: tests must fail"
 	@echo "make lint      set up, then ruff and mypy"
 	@echo "make bench     set up, then time everything; writes benchmarks/RESULTS.md"
-	@echo "make reproduction  set up, then filter × decay: writes REPRODUCTION.md (1 hour)"
+	@echo "make reproduction  set up, then filter × decay: writes REPRODUCTION.md (2 hours)"
 	@echo "make docs      run the sessions of docs/cli.md and write it anew"
 	@echo "make lowest    tests with the lowest versions that pyproject.toml allows"
 

@@ -258,9 +258,10 @@ def main(parts: tuple[str, ...], runs: Path) -> None:
     """Train what is not recorded yet, and write REPRODUCTION.md and its pictures.
 
     \b
-    mnist  filter × decay, 5 seeds of 100,000 steps          30 – 45 minutes
-    qm9    the same with 10 seeds                            10 minutes
-    mnist-grid, mul97-grid  learning rates, decays, filters  15 minutes each
+    mnist       filter × decay, 5 seeds of 100,000 steps     30 – 45 minutes
+    qm9         the same with 10 seeds                       10 minutes
+    mnist-grid  learning rates, decays, filters              10 – 15 minutes
+    mul97-grid  the same for x·y mod 97                      35 – 70 minutes
 
     The data are searched for as by `python -m experiments train`: the environment
     variable GROKFAST_DATA names their directory.
