@@ -22,7 +22,6 @@ from experiments.milestones import first_step
 from experiments.tasks import TASKS
 
 SEEDS = range(3)
-FRESH_SEEDS = range(100, 106)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,8 @@ class Grid:
       accuracy: validation accuracy to reach; see :attr:`Result.rank`.
       steps: of each run at most.
       eval_every: steps between evaluations.
-      eval_every_fresh: the same for the fresh seeds.
+      fresh_seeds: on which the best of either side meet.
+      eval_every_fresh: steps between evaluations there.
       options: the runs' other settings.
       learning_rates: without filter, crossed with
       weight_decays: of AdamW.
@@ -98,6 +98,7 @@ class Grid:
     accuracy: float
     steps: int
     eval_every: int
+    fresh_seeds: Sequence[int]
     eval_every_fresh: int
     options: Mapping[str, Any]
     learning_rates: Sequence[float]
@@ -167,6 +168,7 @@ GRIDS = {
         accuracy=0.85,
         steps=3000,
         eval_every=100,
+        fresh_seeds=range(100, 120),
         eval_every_fresh=20,
         options={},
         learning_rates=(3e-4, 1e-3, 3e-3),
@@ -179,6 +181,7 @@ GRIDS = {
         accuracy=0.99,
         steps=1500,
         eval_every=20,
+        fresh_seeds=range(100, 106),
         eval_every_fresh=5,
         options={"optimizer": "adamw", "stop_at": 0.99},
         learning_rates=(1e-3, 3e-3, 1e-2),
@@ -201,7 +204,8 @@ def report(grid: Grid, root: Path) -> str:
         min(two, key=lambda result: result.rank).setting
         for two in ((filters[0], filters_around[0]), (tuned[0], around[0]))
     ]
-    measured = grid.measure(root / "fresh", best, FRESH_SEEDS, grid.eval_every_fresh)
+    where = root / "fresh"
+    measured = grid.measure(where, best, grid.fresh_seeds, grid.eval_every_fresh)
     fresh = sorted(measured, key=lambda result: best.index(result.setting))
     seeds = (
         f"{len(SEEDS)} seeds, {grid.steps:,} steps at most, evaluated every "
@@ -219,7 +223,7 @@ def report(grid: Grid, root: Path) -> str:
             _list(grid, [tuned[0], *around]),
             "**The best filter, around the same setting**: itself, then best first",
             _list(grid, [filters[0], *filters_around]),
-            f"**The best of either side on {len(FRESH_SEEDS)} fresh seeds**, "
+            f"**The best of either side on {len(grid.fresh_seeds)} fresh seeds**, "
             f"evaluated every {grid.eval_every_fresh} steps",
             _list(grid, fresh),
             _test(grid, *fresh),

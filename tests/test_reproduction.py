@@ -227,16 +227,13 @@ def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
     """The chosen ones meet on fresh seeds."""
     small = functools.partial(MnistTask, train_points=40, width=16)
     monkeypatch.setitem(grid.TASKS, "mnist", small)
-    for name, value in {
-        "SEEDS": range(1),
-        "FRESH_SEEDS": range(100, 102),
-    }.items():
-        monkeypatch.setattr(grid, name, value)
+    monkeypatch.setattr(grid, "SEEDS", range(1))
     few = dataclasses.replace(
         grid.GRIDS["mnist"],
         accuracy=0.99,
         steps=4,
         eval_every=2,
+        fresh_seeds=range(100, 102),
         eval_every_fresh=1,
         learning_rates=(1e-3,),
         weight_decays=(1.0, 2.0),
