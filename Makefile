@@ -38,12 +38,12 @@ test-all: $(VENV)/installed
 coverage: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow" --cov=grokfast_jax --cov-branch \
 	    --cov-report=term-missing --cov-fail-under=100 grokfast_jax \
-	    $(addprefix tests/test_,$(addsuffix .py,filters arguments guard linear response \
+	    $(addprefix tests/library/test_,$(addsuffix .py,filters arguments guard linear response \
 	    linearity special_cases paths optimizers sharding optax_contract \
 	    optax_wrappers long_and_resumed_runs))
 
 mutation: $(VENV)/installed
-	WORKERS=$(WORKERS) $(RUN) -m tests.mutation
+	WORKERS=$(WORKERS) $(RUN) -m tests.library.mutation
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
@@ -55,7 +55,7 @@ bench: $(VENV)/installed
 	$(RUN) -m benchmarks.run
 
 reproduction: $(VENV)/installed
-	$(RUN) -m benchmarks.reproduction
+	$(RUN) -m experiments.studies.reproduction
 
 docs: $(VENV)/installed
 	$(RUN) docs/transcripts.py

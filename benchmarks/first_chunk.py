@@ -11,9 +11,9 @@ _PROGRAM = """
 import time
 start = time.perf_counter()
 import jax
-from experiments.config import Config, FilterOptions
+from experiments.settings.config import Config, FilterOptions
 from experiments.tasks.modular import ModularTask
-from experiments.train import evaluate, initialize, run_chunk
+from experiments.engine.train import evaluate, initialize, run_chunk
 config = Config(ModularTask(), FilterOptions(filter="ema"))
 static, hyper = config.static(), config.traced()
 data = jax.device_put(config.task.load())

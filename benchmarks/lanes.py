@@ -9,7 +9,7 @@ import jax
 
 from benchmarks import timing
 from benchmarks.training_step import STEPS, steps
-from experiments.config import Config, FilterOptions, TrainingOptions
+from experiments.settings.config import Config, FilterOptions, TrainingOptions
 from experiments.tasks.modular import ModularTask
 
 

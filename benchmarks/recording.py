@@ -9,11 +9,11 @@ import jax
 import optax
 
 from benchmarks import timing
-from experiments.checkpoint import Checkpoints
-from experiments.config import Config, FilterOptions
-from experiments.observe import observe, weight_norms
+from experiments.engine.train import initialize
+from experiments.methods.observe import observe, weight_norms
+from experiments.records.checkpoint import Checkpoints
+from experiments.settings.config import Config, FilterOptions
 from experiments.tasks.modular import ModularTask
-from experiments.train import initialize
 
 
 def main(rounds: int) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.training_step import STEPS, steps
-from experiments.config import Config
-from experiments.records import run_name
-from experiments.sweep import train_sweep
-from experiments.sweep_progress import SweepProgress
+from experiments.host.sweep import train_sweep
+from experiments.records.run import run_name
+from experiments.screen.progress import SweepProgress
+from experiments.settings.config import Config
 from experiments.tasks import TASKS
 from experiments.tasks.modular import ModularTask
 

@@ -8,9 +8,9 @@ import jax
 
 from benchmarks import timing
 from benchmarks.training_step import evaluation, steps
-from experiments.config import Config
 from experiments.data.mnist import load_mnist
 from experiments.data.qm9 import load_qm9
+from experiments.settings.config import Config
 from experiments.tasks.mnist import MnistTask
 from experiments.tasks.qm9 import Qm9Task
 

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import marked
-from experiments.provenance import device, versions
+from experiments.records.provenance import device, versions
+from experiments.results import markdown as marked
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

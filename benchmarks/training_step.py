@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from benchmarks import timing
-from experiments.config import Config, FilterOptions, TrainingOptions
+from experiments.engine.train import TrainState, evaluate, initialize, run_chunk
+from experiments.settings.config import Config, FilterOptions, TrainingOptions
 from experiments.tasks.modular import ModularTask
-from experiments.train import TrainState, evaluate, initialize, run_chunk
 
 STEPS = 20  # two epochs: 18 batches of 512 and two of 48
 CASES = {

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from benchmarks import timing
-from experiments.config import Config
-from experiments.programs import Alone, Program, Together
-from experiments.sweep import cores
+from experiments.engine.programs import Alone, Program, Together
+from experiments.host.sweep import cores
+from experiments.settings.config import Config
 from experiments.tasks import TASKS
 
 LANES = 8

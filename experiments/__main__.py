@@ -10,7 +10,7 @@ INTERRUPTED = 130
 warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 try:
-    from experiments.cli import main
+    from experiments.commands.cli import main
 
     code = main()
 except KeyboardInterrupt:  # the imports take seconds

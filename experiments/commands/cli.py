@@ -18,12 +18,8 @@ import click
 import jax
 import numpy as np
 
-from experiments import console, runner
-from experiments.config import Config, FilterOptions, OptimizerOptions
-from experiments.data.source import DataError
-from experiments.filter_commands import show_response, show_spectrum
-from experiments.grok import grok as run_grok
-from experiments.options import (
+from experiments.commands.filters import show_response, show_spectrum
+from experiments.commands.options import (
     GroupedCommand,
     add_options,
     build_config,
@@ -34,13 +30,18 @@ from experiments.options import (
     task_options,
     warn_of_idle_options,
 )
-from experiments.parity import Replay, load_record, replay
-from experiments.record_commands import compare, list_runs, plot, show
-from experiments.recorder import DIVERGED
-from experiments.records import INTERRUPTED, RecordError, RunDirectory, run_name
-from experiments.sweep_command import sweep
+from experiments.commands.read import compare, list_runs, plot, show
+from experiments.commands.sweep import sweep
+from experiments.data.source import DataError
+from experiments.host import loop as runner
+from experiments.host.recorder import DIVERGED
+from experiments.records.run import INTERRUPTED, RecordError, RunDirectory, run_name
+from experiments.records.tensorboard import check_tensorboard, write_tensorboard
+from experiments.screen import console
+from experiments.settings.config import Config, FilterOptions, OptimizerOptions
+from experiments.studies.grok import grok as run_grok
+from experiments.studies.replay import Replay, load_record, replay
 from experiments.tasks import TASKS, Task
-from experiments.tensorboard import check_tensorboard, write_tensorboard
 
 _EXIT_INTERRUPTED = 130
 _EXIT_CODES = {DIVERGED: 3, INTERRUPTED: _EXIT_INTERRUPTED}

@@ -12,17 +12,18 @@ from typing import Any
 import click
 from matplotlib.figure import Figure
 
-from experiments import console, response, spectrum
-from experiments.axes import Values
-from experiments.config import FilterOptions
-from experiments.options import (
+from experiments.commands.options import (
     json_option,
     option_type,
     picture_option,
     warn_of_idle_options,
 )
-from experiments.records import RunDirectory
-from experiments.whole_file import write_whole
+from experiments.files import write_whole
+from experiments.records.run import RunDirectory
+from experiments.results import response, spectrum
+from experiments.screen import console
+from experiments.settings.axes import Values
+from experiments.settings.config import FilterOptions
 
 _FIELDS = {field.name: field for field in dataclasses.fields(FilterOptions)}
 _OWN = {"ema": ("alpha", "lamb"), "ma": ("window_size", "lamb", "filter_type")}

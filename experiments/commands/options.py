@@ -10,8 +10,13 @@ from typing import Any
 
 import click
 
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
-from experiments.presets import PRESETS
+from experiments.settings.config import (
+    Config,
+    FilterOptions,
+    OptimizerOptions,
+    TrainingOptions,
+)
+from experiments.settings.presets import PRESETS
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from experiments import console
-from experiments.console import MILESTONE_TEXT
-from experiments.milestones import milestones
-from experiments.options import did_you_mean, json_option, picture_option
-from experiments.plots import plot_comparison
-from experiments.records import RecordError, RunDirectory, find_runs
-from experiments.sweep_command import show_sweep
-from experiments.sweep_results import SweepDirectory
+from experiments.commands.options import did_you_mean, json_option, picture_option
+from experiments.commands.sweep import show_sweep
+from experiments.pictures.curves import plot_comparison
+from experiments.records.run import RecordError, RunDirectory, find_runs
+from experiments.results.milestones import milestones
+from experiments.results.table import SweepDirectory
+from experiments.screen import console
+from experiments.screen.console import MILESTONE_TEXT
 from experiments.tasks import published_accuracy
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -10,10 +10,7 @@ from typing import Any
 import click
 import polars as pl
 
-from experiments import console, runner
-from experiments.axes import Range, Values, combinations, configurations
-from experiments.config import Config
-from experiments.options import (
+from experiments.commands.options import (
     GroupedCommand,
     checkpoint_seconds_option,
     force_option,
@@ -22,17 +19,17 @@ from experiments.options import (
     task_options,
     warn_of_idle_options,
 )
-from experiments.records import INTERRUPTED, run_name
-from experiments.sweep import (
+from experiments.host import loop as runner
+from experiments.host.sweep import (
     WAYS,
     default_way,
     lanes_of,
     program_key,
     train_sweep,
 )
-from experiments.sweep_plots import plot_sweep
-from experiments.sweep_progress import sweep_progress
-from experiments.sweep_results import (
+from experiments.pictures.sweep import plot_sweep
+from experiments.records.run import INTERRUPTED, run_name
+from experiments.results.table import (
     NOT_STARTED,
     SweepDirectory,
     by_setting,
@@ -42,6 +39,10 @@ from experiments.sweep_results import (
     short,
     swept,
 )
+from experiments.screen import console
+from experiments.screen.progress import sweep_progress
+from experiments.settings.axes import Range, Values, combinations, configurations
+from experiments.settings.config import Config
 from experiments.tasks import TASKS, Task
 
 _ROWS = 20

@@ -29,7 +29,7 @@ from experiments.data.source import (
     locate,
     places,
 )
-from experiments.whole_file import write_whole
+from experiments.files import write_whole
 
 MOLECULES = 130_831
 """Number of molecules that PyTorch Geometric keeps."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from experiments.whole_file import write_whole
+from experiments.files import write_whole
 
 DATA_VARIABLE = "GROKFAST_DATA"
 """Environment variable that names the data directory."""

@@ -15,8 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config
-from experiments.train import StepLog, TrainState, evaluate, initialize, run_chunk
+from experiments.engine.train import (
+    StepLog,
+    TrainState,
+    evaluate,
+    initialize,
+    run_chunk,
+)
+from experiments.settings.config import Config
 
 WAYS = ("vmap", "map")
 
@@ -97,7 +103,7 @@ def evaluate_lanes(
     way: str,
     mesh: jax.sharding.Mesh | None = None,
 ) -> dict[str, jax.Array]:
-    """The metrics of :func:`experiments.train.evaluate`, each ``[lanes]``."""
+    """The metrics of :func:`experiments.engine.train.evaluate`, each ``[lanes]``."""
 
     def measure(hyper, state, data):
         return evaluate(config, hyper, data, state)

@@ -11,15 +11,21 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from experiments.config import Config
-from experiments.lanes import (
+from experiments.engine.lanes import (
     evaluate_lanes,
     initialize_lanes,
     run_chunk_of_lanes,
     stack,
     take,
 )
-from experiments.train import StepLog, TrainState, evaluate, initialize, run_chunk
+from experiments.engine.train import (
+    StepLog,
+    TrainState,
+    evaluate,
+    initialize,
+    run_chunk,
+)
+from experiments.settings.config import Config
 
 EMPTY = -1
 Slots = tuple[int, ...]
@@ -110,7 +116,7 @@ class Together:
     Args:
       configs: settings that agree in what is static.
       data: ``task.load()``.
-      way: "vmap" or "map"; see :mod:`experiments.lanes`.
+      way: "vmap" or "map"; see :mod:`experiments.engine.lanes`.
     """
 
     def __init__(self, configs: Sequence[Config], data: Any, way: str = "vmap"):

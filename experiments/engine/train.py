@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.config import Config
-from experiments.observe import measures, weight_norms
-from experiments.optimizers import build_optimizer
-from experiments.projections import directions
+from experiments.methods.observe import measures, weight_norms
+from experiments.methods.optimizers import build_optimizer
+from experiments.methods.projections import directions
+from experiments.settings.config import Config
 
 _EVALUATION_BATCH = 1024  # examples at most
 
@@ -44,7 +44,7 @@ class StepLog(NamedTuple):
     Attributes:
       loss: training loss before each update, ``[length]``.
       projections: of each gradient, ``[length, gradient_projections]``, or None if
-        there are none; see :mod:`experiments.projections`.
+        there are none; see :mod:`experiments.methods.projections`.
     """
 
     loss: jax.Array
@@ -179,7 +179,7 @@ def train_step(
 
     ``on_batch`` applies a function to the step's examples. ``observed`` tells whether
     to measure what the filter does to this gradient. ``directions`` are those of
-    :mod:`experiments.projections`, if the optimizer projects.
+    :mod:`experiments.methods.projections`, if the optimizer projects.
     """
     step, params, model_state, opt_state = state
     (loss, new_model_state), gradient = on_batch(
@@ -211,7 +211,7 @@ def evaluate(
     """Mean metrics on the full splits, norms, and what the filter did.
 
     The means are ``train_loss``, ``validation_loss`` and so on; the rest are those of
-    :mod:`experiments.observe`. Both splits go through the model as one table in
+    :mod:`experiments.methods.observe`. Both splits go through the model as one table in
     batches of about a thousand: activations stay in the cache, and the model is
     compiled once, not once a split.
     """

@@ -21,14 +21,20 @@ from typing import Any
 import jax
 import optax
 
-from experiments import provenance
-from experiments.checkpoint import Checkpoints
-from experiments.config import Config
-from experiments.plots import plot_curves
-from experiments.programs import EMPTY, Alone, Program, Slots
-from experiments.recorder import Recorder
-from experiments.records import RecordError, RunDirectory
-from experiments.train import StepLog, TrainState, evaluate, initialize, run_chunk
+from experiments.engine.programs import EMPTY, Alone, Program, Slots
+from experiments.engine.train import (
+    StepLog,
+    TrainState,
+    evaluate,
+    initialize,
+    run_chunk,
+)
+from experiments.host.recorder import Recorder
+from experiments.pictures.curves import plot_curves
+from experiments.records import provenance
+from experiments.records.checkpoint import Checkpoints
+from experiments.records.run import RecordError, RunDirectory
+from experiments.settings.config import Config
 
 
 def double_precision_for(config: Config) -> contextlib.AbstractContextManager:

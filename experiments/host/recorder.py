@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.config import Config
-from experiments.records import INTERRUPTED, RecordError, RunDirectory
-from experiments.summary import Timer, summarize
-from experiments.train import StepLog
+from experiments.engine.train import StepLog
+from experiments.host.summary import Timer, summarize
+from experiments.records.run import INTERRUPTED, RecordError, RunDirectory
+from experiments.settings.config import Config
 
 COMPLETED = "completed"
 REACHED_TARGET = "reached target"

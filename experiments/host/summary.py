@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from experiments import provenance
-from experiments.config import Config
-from experiments.milestones import milestones
-from experiments.records import RunDirectory
+from experiments.records import provenance
+from experiments.records.run import RunDirectory
+from experiments.results.milestones import milestones
+from experiments.settings.config import Config
 
 
 class Timer:

@@ -27,12 +27,13 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from experiments import provenance, runner
-from experiments.checkpoint import Checkpoints
-from experiments.config import Config
-from experiments.programs import EMPTY, Alone, Program, Together
-from experiments.recorder import Recorder
-from experiments.records import RunDirectory, run_name
+from experiments.engine.programs import EMPTY, Alone, Program, Together
+from experiments.host import loop as runner
+from experiments.host.recorder import Recorder
+from experiments.records import provenance
+from experiments.records.checkpoint import Checkpoints
+from experiments.records.run import RunDirectory, run_name
+from experiments.settings.config import Config
 
 WAYS = ("placed", "vmap", "map")
 _LARGEST_GROUP = 256

@@ -11,9 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from experiments.config import Config, FilterOptions
-from experiments.observe import observe
-from experiments.projections import project
+from experiments.methods.observe import observe
+from experiments.methods.projections import project
+from experiments.settings.config import Config, FilterOptions
 from grokfast_jax import grokfast_ema, grokfast_ma
 
 

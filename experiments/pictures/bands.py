@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from experiments.records import RunDirectory
+from experiments.records.run import RunDirectory
 
 QUARTILES_FROM = 5
 """Fewer runs than these have no quartiles worth the name: their band is the range."""

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from experiments.milestones import milestones, thresholds
-from experiments.records import RunDirectory
+from experiments.records.run import RunDirectory
+from experiments.results.milestones import milestones, thresholds
 from experiments.tasks import published_accuracy
 
 _TRAIN_STYLE = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}

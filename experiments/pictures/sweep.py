@@ -13,10 +13,11 @@ import polars as pl
 import scipy.stats
 from matplotlib.figure import Figure
 
-from experiments.bands import STYLES, plot_bands
-from experiments.recorder import DIVERGED
-from experiments.records import RunDirectory
-from experiments.sweep_results import (
+from experiments.files import write_whole
+from experiments.host.recorder import DIVERGED
+from experiments.pictures.bands import STYLES, plot_bands
+from experiments.records.run import RunDirectory
+from experiments.results.table import (
     by_setting,
     is_time,
     label,
@@ -25,7 +26,6 @@ from experiments.sweep_results import (
     short,
     swept,
 )
-from experiments.whole_file import write_whole
 
 MOST_CURVES = 8
 """Settings in one picture of curves; of more, those that come first."""

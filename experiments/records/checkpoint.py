@@ -11,8 +11,8 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 
-from experiments.provenance import tree_sha256
-from experiments.records import RecordError
+from experiments.records.provenance import tree_sha256
+from experiments.records.run import RecordError
 
 # Orbax also logs, traceback and all, the errors that it raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)

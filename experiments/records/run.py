@@ -22,8 +22,8 @@ from typing import Any
 import filelock
 import numpy as np
 
-from experiments.config import Config
-from experiments.whole_file import write_whole
+from experiments.files import write_whole
+from experiments.settings.config import Config
 
 FIRST_COLUMNS = (
     "step",

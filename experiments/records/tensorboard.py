@@ -3,7 +3,7 @@
 import importlib.util
 import shutil
 
-from experiments.records import RecordError, RunDirectory
+from experiments.records.run import RecordError, RunDirectory
 
 
 def check_tensorboard() -> None:

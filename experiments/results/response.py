@@ -7,8 +7,8 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from experiments.config import FilterOptions
-from experiments.optimizers import build_filter
+from experiments.methods.optimizers import build_filter
+from experiments.settings.config import FilterOptions
 from grokfast_jax import (
     dc_gain,
     frequency_response,

@@ -2,7 +2,7 @@
 
 The premise of Grokfast (arXiv 2405.20233): the slow part of the gradient generalises,
 the fast part over-fits. Here it is looked at in the recorded projections of a run's own
-gradients (see :mod:`experiments.projections`), before and after its filter.
+gradients (see :mod:`experiments.methods.projections`), before and after its filter.
 """
 
 import dataclasses
@@ -15,11 +15,11 @@ import optax
 import scipy.signal
 from matplotlib.figure import Figure
 
-from experiments.config import FilterOptions
-from experiments.milestones import first_step
-from experiments.optimizers import build_filter
-from experiments.records import RecordError, RunDirectory
-from experiments.response import measure
+from experiments.methods.optimizers import build_filter
+from experiments.records.run import RecordError, RunDirectory
+from experiments.results.milestones import first_step
+from experiments.results.response import measure
+from experiments.settings.config import FilterOptions
 
 THRESHOLD = 0.95  # of the accuracies that end the two phases
 _SHORTEST = 32  # steps of a phase

@@ -13,13 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from experiments.milestones import first_step, milestones
-from experiments.options import WITHOUT_EFFECT
-from experiments.over_seeds import Time, median, order
-from experiments.recorder import DIVERGED
-from experiments.records import INTERRUPTED, RecordError, RunDirectory
+from experiments.commands.options import WITHOUT_EFFECT
+from experiments.files import write_whole
+from experiments.host.recorder import DIVERGED
+from experiments.records.run import INTERRUPTED, RecordError, RunDirectory
+from experiments.results.milestones import first_step, milestones
+from experiments.results.over_seeds import Time, median, order
 from experiments.tasks import TASKS, published_accuracy
-from experiments.whole_file import write_whole
 
 NOT_STARTED = "not started"
 TARGET = "t_target"

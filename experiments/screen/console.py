@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from experiments.records import FIRST_COLUMNS
+from experiments.records.run import FIRST_COLUMNS
 
 console = Console(highlight=False)
 

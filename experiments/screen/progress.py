@@ -15,9 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.console import SECONDS_BETWEEN_LINES, console
-from experiments.recorder import COMPLETED
-from experiments.records import INTERRUPTED
+from experiments.host.recorder import COMPLETED
+from experiments.records.run import INTERRUPTED
+from experiments.screen.console import SECONDS_BETWEEN_LINES, console
 
 
 class SweepProgress:

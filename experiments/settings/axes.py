@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from experiments.config import Config, Options
-from experiments.options import WITHOUT_EFFECT
+from experiments.commands.options import WITHOUT_EFFECT
+from experiments.settings.config import Config, Options
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import marked
-from benchmarks.running import train
-from experiments import over_seeds
-from experiments.config import Config
-from experiments.milestones import first_step
+from experiments.results import markdown as marked
+from experiments.results import over_seeds
+from experiments.results.milestones import first_step
+from experiments.settings.config import Config
+from experiments.studies.runs import train
 from experiments.tasks import TASKS
 
 SEEDS = range(3)

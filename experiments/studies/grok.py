@@ -9,11 +9,17 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import console, runner
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
-from experiments.plots import plot_comparison
-from experiments.recorder import DIVERGED
-from experiments.records import INTERRUPTED, RunDirectory
+from experiments.host import loop as runner
+from experiments.host.recorder import DIVERGED
+from experiments.pictures.curves import plot_comparison
+from experiments.records.run import INTERRUPTED, RunDirectory
+from experiments.screen import console
+from experiments.settings.config import (
+    Config,
+    FilterOptions,
+    OptimizerOptions,
+    TrainingOptions,
+)
 from experiments.tasks.modular import ModularTask
 
 TARGET = 0.99

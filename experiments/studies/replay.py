@@ -16,10 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
-from experiments.optimizers import build_optimizer
+from experiments.engine.train import TrainState, evaluate, run_chunk
+from experiments.methods.optimizers import build_optimizer
+from experiments.settings.config import (
+    Config,
+    FilterOptions,
+    OptimizerOptions,
+    TrainingOptions,
+)
 from experiments.tasks.modular import ModularTask
-from experiments.train import TrainState, evaluate, run_chunk
 
 THRESHOLD = 0.95
 """Validation accuracy whose first step is compared."""

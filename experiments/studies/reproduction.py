@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
-from benchmarks import grid, marked
-from benchmarks.running import train
-from experiments.bands import QUARTILES_FROM, plot_bands
-from experiments.config import Config
 from experiments.data.source import DataError
-from experiments.milestones import first_step
-from experiments.over_seeds import (
+from experiments.pictures.bands import QUARTILES_FROM, plot_bands
+from experiments.records.run import RecordError, RunDirectory
+from experiments.results import markdown as marked
+from experiments.results.milestones import first_step
+from experiments.results.over_seeds import (
     Time,
     prediction_cell,
     ratio_cell,
@@ -25,11 +24,13 @@ from experiments.over_seeds import (
     spread,
     times_cell,
 )
-from experiments.presets import PRESETS
-from experiments.records import RecordError, RunDirectory
+from experiments.settings.config import Config
+from experiments.settings.presets import PRESETS
+from experiments.studies import grid
+from experiments.studies.runs import train
 from experiments.tasks import TASKS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "REPRODUCTION.md"
 SEEDS = {"mnist": range(5), "qm9": range(10)}
 SETTINGS = {

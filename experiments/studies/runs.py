@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config import Config
-from experiments.records import INTERRUPTED, RunDirectory
-from experiments.sweep import default_way, lanes_of, train_sweep
-from experiments.sweep_progress import sweep_progress
-from experiments.sweep_results import SweepDirectory
+from experiments.host.sweep import default_way, lanes_of, train_sweep
+from experiments.records.run import INTERRUPTED, RunDirectory
+from experiments.results.table import SweepDirectory
+from experiments.screen.progress import sweep_progress
+from experiments.settings.config import Config
 
 
 def train(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
@@ -19,7 +19,7 @@ def train(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
       SystemExit: interrupted; called again, it goes on.
     """
     lanes = lanes_of(root, configs)
-    SweepDirectory(root).write_plan(lanes, "python -m benchmarks.reproduction")
+    SweepDirectory(root).write_plan(lanes, "python -m experiments.studies.reproduction")
     print(f"{root}: {len(lanes)} runs", flush=True)
     budgets = {
         lane.path.name: config.training.steps

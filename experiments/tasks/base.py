@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from experiments.config import Options
+from experiments.settings.config import Options
 
 
 class Task(Options, abc.ABC):

@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from experiments.config import option
 from experiments.data.source import DATA_VARIABLE
+from experiments.settings.config import option
 from experiments.tasks.model_task import ModelTask
 
 

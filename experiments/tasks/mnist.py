@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from experiments.config import option
 from experiments.data.mnist import load_mnist
 from experiments.models.mlp import MLP
+from experiments.settings.config import option
 from experiments.tasks.file_task import FileTask
 
 _PIXELS, _CLASSES = 28 * 28, 10

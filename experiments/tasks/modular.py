@@ -13,7 +13,6 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments.config import option
 from experiments.data.algorithmic import (
     OPERATIONS,
     is_prime,
@@ -23,6 +22,7 @@ from experiments.data.algorithmic import (
 )
 from experiments.models.power_transformer import PowerTransformer
 from experiments.models.transformer import Transformer
+from experiments.settings.config import option
 from experiments.tasks.model_task import ModelTask
 
 _ARCHITECTURES = {"grokfast": Transformer, "power": PowerTransformer}

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.config import option
 from experiments.data.qm9 import MOLECULES, load_qm9
 from experiments.models.edge_network import EdgeNetwork, Graphs
+from experiments.settings.config import option
 from experiments.tasks.file_task import FileTask
 
 NODE_FEATURES = 11

@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from benchmarks import torch_tasks  # noqa: E402
-from tests.test_mnist import SMALL, RandomImages  # noqa: E402
-from tests.test_qm9 import RandomMolecules, nonzero_biases, some_molecules  # noqa: E402
+from tests.tasks.test_mnist import SMALL, RandomImages  # noqa: E402
+from tests.tasks.test_qm9 import RandomMolecules, nonzero_biases, some_molecules  # noqa: E402
 
 
 def copy_linear(layer, ours):

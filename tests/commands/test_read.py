@@ -8,11 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import console, plots
-from experiments.cli import main
-from experiments.observe import measures, observe, weight_norms
-from experiments.presets import PRESETS
-from experiments.sweep_results import SweepDirectory
+from experiments.commands.cli import main
+from experiments.methods.observe import measures, observe, weight_norms
+from experiments.pictures import curves as plots
+from experiments.results.table import SweepDirectory
+from experiments.screen import console
+from experiments.settings.presets import PRESETS
 from grokfast_jax import grokfast_ema
 from tests.conftest import SHARED
 

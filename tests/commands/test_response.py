@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.cli import main
-from experiments.config import FilterOptions
-from experiments.response import MEASURES, measure
+from experiments.commands.cli import main
+from experiments.results.response import MEASURES, measure
+from experiments.settings.config import FilterOptions
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.98])

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.cli import main
-from experiments.grok import grok
-from experiments.milestones import milestones
+from experiments.commands.cli import main
+from experiments.results.milestones import milestones
+from experiments.studies.grok import grok
 from experiments.tasks.modular import ModularTask
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]

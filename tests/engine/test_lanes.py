@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config import Config, FilterOptions
-from experiments.lanes import (
+from experiments.engine.lanes import (
     WAYS,
     evaluate_lanes,
     initialize_lanes,
@@ -16,8 +15,9 @@ from experiments.lanes import (
     stack,
     take,
 )
+from experiments.engine.train import TrainState, evaluate, initialize, run_chunk
+from experiments.settings.config import Config, FilterOptions
 from experiments.tasks.modular import ModularTask
-from experiments.train import TrainState, evaluate, initialize, run_chunk
 
 TASK = ModularTask(prime=11, width=16, heads=2)
 LENGTH = 25

@@ -8,10 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.config import Config, FilterOptions, OptimizerOptions, TrainingOptions
-from experiments.optimizers import build_optimizer
+from experiments.engine.train import Keys, evaluate, initialize, run_chunk
+from experiments.methods.optimizers import build_optimizer
+from experiments.settings.config import (
+    Config,
+    FilterOptions,
+    OptimizerOptions,
+    TrainingOptions,
+)
 from experiments.tasks.modular import ModularTask
-from experiments.train import Keys, evaluate, initialize, run_chunk
 
 TASK = ModularTask(prime=11, width=16, heads=2)  # 110 equations, 55 to train
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import checkpoint
-from experiments.checkpoint import Checkpoints
-from experiments.cli import main
+from experiments.commands.cli import main
+from experiments.records import checkpoint
+from experiments.records.checkpoint import Checkpoints
 
 BASE = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 FILTERS = {
@@ -139,7 +139,7 @@ def deadly(original):
 number, count = int(sys.argv[1]), itertools.count()
 os.replace, os.fsync = deadly(os.replace), deadly(os.fsync)
 pathlib.Path.unlink = deadly(pathlib.Path.unlink)
-from experiments.cli import main
+from experiments.commands.cli import main
 sys.exit(main(sys.argv[2:]))
 """
 

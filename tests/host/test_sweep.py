@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments import runner
-from experiments import sweep as sweep_module
-from experiments.checkpoint import Checkpoints
-from experiments.cli import main
-from experiments.config import Config
-from experiments.programs import Together
-from experiments.records import RunDirectory
-from experiments.summary import Timer
+from experiments.commands.cli import main
+from experiments.engine.programs import Together
+from experiments.host import loop as runner
+from experiments.host import sweep as sweep_module
+from experiments.host.summary import Timer
+from experiments.records.checkpoint import Checkpoints
+from experiments.records.run import RunDirectory
+from experiments.settings.config import Config
 from experiments.tasks.modular import ModularTask
 
 TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
@@ -107,7 +107,9 @@ def test_lanes_share_the_time(swept):
 
 def test_time_is_divided_by_the_lanes(monkeypatch):
     clock = iter([0.0, 12.0, 20.0])
-    monkeypatch.setattr("experiments.summary.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        "experiments.host.summary.time.perf_counter", lambda: next(clock)
+    )
     timer = Timer(5.0)
     assert timer.lap(10, lanes=4) == 8.0
     assert timer.lap(20) == timer.seconds() == 16.0
@@ -387,7 +389,9 @@ def test_groups_agree_in_what_is_static_and_fit_the_memory(monkeypatch):
         assert len({config.filter.window_size for config in group}) == 1
     one = runner.expected_memory(groups[1][0])
     memory = 4 * one / sweep_module._MEMORY_SHARE
-    monkeypatch.setattr("experiments.provenance.memory_limit_bytes", lambda: memory)
+    monkeypatch.setattr(
+        "experiments.records.provenance.memory_limit_bytes", lambda: memory
+    )
     sizes = [len(group) for group in sweep_module._groups(configs)]
     assert sum(sizes) == 12
     assert sizes[-2:] == [4, 2]  # of one window four lanes fit

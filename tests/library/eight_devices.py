@@ -9,15 +9,15 @@ import optax
 import pytest
 from flax import nnx
 
-from experiments.config import Config
-from experiments.programs import EMPTY, Together
-from experiments.records import run_name
-from experiments.sweep import lanes_of, train_sweep
-from experiments.sweep_progress import SweepProgress
+from experiments.engine.programs import EMPTY, Together
+from experiments.host.sweep import lanes_of, train_sweep
+from experiments.records.run import run_name
+from experiments.screen.progress import SweepProgress
+from experiments.settings.config import Config
 from experiments.tasks.modular import ModularTask
 from grokfast_jax import grokfast_ma, moving_average, skip_non_finite, state_sharding
-from tests.table import ROWS
-from tests.test_lanes import configs, together
+from tests.engine.test_lanes import configs, together
+from tests.support.table import ROWS
 
 COLLECTIVE = re.compile(
     r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[-a-z]*\("

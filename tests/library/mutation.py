@@ -27,7 +27,7 @@ import optax  # noqa: F401
 import pytest
 import scipy.signal  # noqa: F401
 
-LIBRARY = Path(__file__).parents[1] / "grokfast_jax"
+LIBRARY = Path(__file__).parents[2] / "grokfast_jax"
 SECONDS = 600  # a mutant that takes longer does not end: noticed
 WORKERS = int(os.environ.get("WORKERS", "2"))
 WANTED = 0.9
@@ -163,7 +163,7 @@ def _tested(mutant: Mutant) -> int:
         return code if Path(loader.path) == changed else get_code(loader, name)
 
     importlib.machinery.SourceFileLoader.get_code = get_changed_code
-    files = [f"tests/test_{name}.py" for name in TESTS[mutant.file]]
+    files = [f"tests/library/test_{name}.py" for name in TESTS[mutant.file]]
     # Plain: rewriting assertions, pytest would read the unchanged file itself.
     arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     # A new interpreter would import the unchanged file.

@@ -18,10 +18,10 @@ from grokfast_jax import (
     grokfast_ma,
     moving_average,
 )
-from tests import twin
-from tests.running import run_eager, run_jit, run_scan
+from tests.support import twin
+from tests.support.running import run_eager, run_jit, run_scan
 
-GOLDEN = Path(__file__).parent / "data" / "filters_golden.npz"
+GOLDEN = Path(__file__).parents[1] / "support" / "filters_golden.npz"
 GOLDEN_CASES = {
     "ema_a098_l2": grokfast_ema(0.98, 2.0),
     "ema_a08_l01": grokfast_ema(0.8, 0.1),

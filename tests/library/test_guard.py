@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from grokfast_jax import grokfast_ema, grokfast_ma, moving_average, skip_non_finite
-from tests.running import run_eager, run_jit, run_scan
+from tests.support.running import run_eager, run_jit, run_scan
 
 FILTERS = {
     "ema": grokfast_ema(0.9, 2.0),

@@ -16,7 +16,7 @@ from grokfast_jax import (
     linear_filter,
     moving_average,
 )
-from tests.running import run_eager, run_scan
+from tests.support.running import run_eager, run_scan
 
 rng = np.random.default_rng(0)
 ema_from_zero = functools.partial(exponential_moving_average, init="zero")

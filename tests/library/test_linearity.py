@@ -19,7 +19,7 @@ from grokfast_jax import (
     skip_non_finite,
     sum_of,
 )
-from tests.running import run_scan
+from tests.support.running import run_scan
 
 # name: (transformation, is it linear, is it time-invariant)
 KNOWN = {

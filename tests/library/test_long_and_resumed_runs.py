@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import pytest
 
-from tests.table_runs import (
+from tests.support.table_runs import (
     advance,
     assert_equal,
     every,

@@ -16,8 +16,8 @@ from grokfast_jax import (
     grokfast_ma,
     moving_average,
 )
-from tests.table import ROWS
-from tests.table_runs import (
+from tests.support.table import ROWS
+from tests.support.table_runs import (
     DTYPES,
     advance,
     assert_equal,

@@ -11,7 +11,7 @@ import optax
 import pytest
 from absl.testing import parameterized
 
-from tests.table import ROWS
+from tests.support.table import ROWS
 
 
 def _optimizer(row):

@@ -14,7 +14,7 @@ from grokfast_jax import (
     moving_average,
     skip_non_finite,
 )
-from tests.table_runs import (
+from tests.support.table_runs import (
     advance,
     assert_equal,
     every,

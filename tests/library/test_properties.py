@@ -17,9 +17,9 @@ from grokfast_jax import (
     linear_filter,
     moving_average,
 )
-from tests import twin
-from tests.running import run_scan
-from tests.table import ROWS
+from tests.support import twin
+from tests.support.running import run_scan
+from tests.support.table import ROWS
 
 STEPS = 24
 finite = st.floats(-1e3, 1e3, allow_subnormal=False)

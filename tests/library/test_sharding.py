@@ -17,7 +17,7 @@ def test_on_eight_devices():
     given = os.environ.get("XLA_FLAGS", "")
     flags = f"{given} --xla_force_host_platform_device_count=8"
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/eight_devices.py"],
+        [sys.executable, "-m", "pytest", "-q", "tests/library/eight_devices.py"],
         env=os.environ | {"XLA_FLAGS": flags},
         capture_output=True,
         text=True,

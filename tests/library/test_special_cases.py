@@ -19,7 +19,7 @@ from grokfast_jax import (
     moving_average,
     sum_of,
 )
-from tests.running import run_jit, run_scan
+from tests.support.running import run_jit, run_scan
 
 OMEGA = np.linspace(0, np.pi, 33)
 KEEPS = optax.trace(0.5)

@@ -17,7 +17,7 @@ from grokfast_jax import (
     grokfast_ma,
     moving_average,
 )
-from tests.running import run_scan
+from tests.support.running import run_scan
 
 FILTERS = {
     "ema": grokfast_ema(0.98, 2.0, init="zero"),

@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import runner
-from experiments.cli import main
-from experiments.config import (
+from experiments.commands.cli import main
+from experiments.host import loop as runner
+from experiments.methods.optimizers import build_filter
+from experiments.methods.projections import directions, projected
+from experiments.records.run import RecordError, RunDirectory
+from experiments.results.spectrum import Phase, filtered, phases, references
+from experiments.settings.config import (
     Config,
     FilterOptions,
     OptimizerOptions,
     TrainingOptions,
 )
-from experiments.optimizers import build_filter
-from experiments.projections import directions, projected
-from experiments.records import RecordError, RunDirectory
-from experiments.spectrum import Phase, filtered, phases, references
 from experiments.tasks.modular import ModularTask
-from tests.running import run_scan
+from tests.support.running import run_scan
 
 TASK = ModularTask(prime=7, width=8, layers=1, heads=2)
 
@@ -87,7 +87,7 @@ def test_recorded_are_the_gradients_of_the_run(tmp_path):
     run = trained(tmp_path / "a", config)
     hyper, data = config.traced(), jax.device_put(TASK.load())
     static = config.static()
-    from experiments.train import initialize, run_chunk
+    from experiments.engine.train import initialize, run_chunk
 
     state = initialize(static, hyper)
     signs = directions(hyper["seed"], 5, state.params)
@@ -254,7 +254,7 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     assert main(["spectrum", str(run.path)]) == 2
     assert "never reached 95% training accuracy" in capsys.readouterr().err
     recorded = Recorded(tmp_path, signal_of(), filter="ema")
-    monkeypatch.setattr("experiments.filter_commands.RunDirectory", lambda _: recorded)
+    monkeypatch.setattr("experiments.commands.filters.RunDirectory", lambda _: recorded)
     arguments = ["spectrum", str(run.path), "--output", str(tmp_path / "s.png")]
     assert main([*arguments, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -269,6 +269,6 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     assert "white noise" in text
     assert "segments of 300 steps" in text
     slow = Recorded(tmp_path, signal_of(), filter="ema", alpha=0.99999)
-    monkeypatch.setattr("experiments.filter_commands.RunDirectory", lambda _: slow)
+    monkeypatch.setattr("experiments.commands.filters.RunDirectory", lambda _: slow)
     assert main(arguments) == 2
     assert "the response has not died out" in capsys.readouterr().err

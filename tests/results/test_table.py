@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.sweep_plots import curves, heat_map, survival, survival_curve
-from experiments.sweep_progress import SweepProgress
-from experiments.sweep_results import by_setting, label, short, swept
+from experiments.pictures.sweep import curves, heat_map, survival, survival_curve
+from experiments.results.table import by_setting, label, short, swept
+from experiments.screen.progress import SweepProgress
 
 
 def lane(seed, steps, *, final=0.5, status="reached target", **settings):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.axes import Range, combinations, configurations
-from experiments.cli import main
+from experiments.commands.cli import main
+from experiments.settings.axes import Range, combinations, configurations
 from experiments.tasks.modular import ModularTask
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from experiments.cli import main
+from experiments.commands.cli import main
 
 DECAY = {"none": "0", "ema": "0.005", "ma": "0.01"}
 

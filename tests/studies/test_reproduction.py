@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import grid, marked, reproduction
-from benchmarks.running import train
-from experiments import over_seeds
-from experiments.bands import band, plot_bands
-from experiments.config import Config
-from experiments.presets import PRESETS
-from experiments.records import RunDirectory
-from experiments.sweep_results import SweepDirectory
+from experiments.pictures.bands import band, plot_bands
+from experiments.records.run import RunDirectory
+from experiments.results import markdown as marked
+from experiments.results import over_seeds
+from experiments.results.table import SweepDirectory
+from experiments.settings.config import Config
+from experiments.settings.presets import PRESETS
+from experiments.studies import grid, reproduction
+from experiments.studies.runs import train
 from experiments.tasks import TASKS
 from experiments.tasks.mnist import MnistTask
 
@@ -207,7 +208,7 @@ def test_runs_that_diverged_or_were_interrupted(tmp_path, monkeypatch):
     diverging = Config.of(task, learning_rate=1e30, steps=20)
     (run,) = train(tmp_path, [diverging])
     assert run.summary()["status"] == "diverged"
-    monkeypatch.setattr("benchmarks.running.train_sweep", lambda *a, **k: None)
+    monkeypatch.setattr("experiments.studies.runs.train_sweep", lambda *a, **k: None)
     with pytest.raises(SystemExit) as error:
         train(tmp_path / "other", [diverging])
     assert error.value.code == 130

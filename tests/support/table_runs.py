@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.table import ROWS
+from tests.support.table import ROWS
 
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 every_filter = pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import runner
-from experiments.cli import main
-from experiments.config import Config
-from experiments.presets import PRESETS
-from experiments.records import RunDirectory, run_name
+from experiments.commands.cli import main
+from experiments.engine.train import evaluate, initialize, run_chunk
+from experiments.host import loop as runner
+from experiments.records.run import RunDirectory, run_name
+from experiments.settings.config import Config
+from experiments.settings.presets import PRESETS
 from experiments.tasks.mnist import MnistTask
-from experiments.train import evaluate, initialize, run_chunk
 from tests.conftest import SHARED
 
 

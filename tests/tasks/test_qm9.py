@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import runner
-from experiments.cli import main
-from experiments.config import Config
+from experiments.commands.cli import main
 from experiments.data.qm9 import load_qm9
+from experiments.engine.train import Keys, initialize, run_chunk
+from experiments.host import loop as runner
 from experiments.models.edge_network import EdgeConvolution, Graphs
-from experiments.records import RunDirectory
+from experiments.records.run import RunDirectory
+from experiments.settings.config import Config
 from experiments.tasks.qm9 import Qm9Task, padded
-from experiments.train import Keys, initialize, run_chunk
 from tests.conftest import SHARED
 
 

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import cli
+from experiments.commands import cli
 from experiments.data import mnist
 from experiments.data.mnist import load_mnist
 from experiments.data.source import DataError, DataFile, check

@@ -1,0 +1,1 @@
+"""Compiled and pure: no input, no output, no printing."""

@@ -1,0 +1,1 @@
+"""The loop round the compiled programs: signals, rows, checkpoints, sweeps."""

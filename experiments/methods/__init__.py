@@ -1,0 +1,1 @@
+"""What is done with the gradient: filters and optimizers, one file a method."""

@@ -1,0 +1,1 @@
+"""What records say: milestones, statistics over seeds, tables."""

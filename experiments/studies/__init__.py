@@ -1,0 +1,1 @@
+"""Questions and their answers: hours of training, and their pages."""
