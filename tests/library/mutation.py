@@ -44,6 +44,7 @@ TESTS = {
     "_optimizers.py": ["optimizers"],
     "_paths.py": ["paths"],
     "_response.py": ["response"],
+    "_sections.py": ["linear"],
     "_sharding.py": ["sharding"],
     "_sum.py": ["special_cases"],
     "_trees.py": ["filters", "linear", "optax_contract"],
@@ -78,15 +79,15 @@ OPERATORS = {
 _LIMIT = "equality with this limit, chosen by hand, does not happen"
 _TRIED = "the gradients tried are others of all sizes, as random as before"
 EXPLAINED = {
-    "_linear.py: changed <= _CHANGED  [LtE → Lt]": _LIMIT,
-    "_linear.py: length > _LONGEST  [Gt → GtE]": _LIMIT,
-    "_linear.py: moved <= _MOVED  [LtE → Lt]": _LIMIT,
     "_linearity.py: error <= _TOLERANCE  [LtE → Lt]": _LIMIT,
     "_linearity.py: s * x  [Mult → Div]": _TRIED,
     "_linearity.py: s * y  [Mult → Div]": _TRIED,
     "_response.py: _SETTLE + _LATER  [Add → Sub]": (
         "an impulse as many updates before the other is at another phase as well"
     ),
+    "_sections.py: changed <= _CHANGED  [LtE → Lt]": _LIMIT,
+    "_sections.py: length > _LONGEST  [Gt → GtE]": _LIMIT,
+    "_sections.py: moved <= _MOVED  [LtE → Lt]": _LIMIT,
     "_lowpass.py: state.slot + 1  [Add → Sub]": (
         "the ring is run through backwards: the next slot is the oldest still"
     ),
