@@ -39,10 +39,8 @@ def grokfast_adamw(
     This is ``optax.chain(grokfast_ema(alpha, lamb), optax.adamw(…))``, as the paper
     trains MNIST, IMDb and QM9.
 
-    Order: clip → filter → decay. To clip, chain ``optax.clip_by_global_norm`` before
-    it, so that one outlier does not stay in the average; the filtered gradient may
-    then exceed the clip norm by 1 + λ. Decay follows the filter: it is no part of the
-    signal, and filtered it would act (1 + λ) times as strongly, with a delay.
+    Order: clip (chain ``optax.clip_by_global_norm`` before it) → filter → decay, for
+    the reasons in ``help("grokfast_jax._optimizers")``.
 
     Args:
       learning_rate: η, a number or a schedule.
@@ -117,10 +115,8 @@ def grokfast_adam(
     The L2 term is added after the filter, as the published runs of x·y mod 97 do it
     (with α 0.98, λ 2, w 0.005, b2 0.98).
 
-    Order: clip → filter → decay. To clip, chain ``optax.clip_by_global_norm`` before
-    it, so that one outlier does not stay in the average; the filtered gradient may
-    then exceed the clip norm by 1 + λ. Decay follows the filter: it is no part of the
-    signal, and filtered it would act (1 + λ) times as strongly, with a delay.
+    Order: clip (chain ``optax.clip_by_global_norm`` before it) → filter → decay, for
+    the reasons in ``help("grokfast_jax._optimizers")``.
 
     Args:
       learning_rate: η, a number or a schedule.
