@@ -1,7 +1,7 @@
 """The one combinator: the gradient plus λ times its low-passed copy."""
 
 import numbers
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class AmplifyState(NamedTuple):
     """
 
     count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in Optax
-    low_pass: Any
+    low_pass: optax.OptState
 
 
 def amplify(
@@ -90,14 +90,17 @@ def amplify(
     # would be fused differently and change the optimizer's last bits.
     is_off = isinstance(lamb, numbers.Number) and lamb == 0
 
-    def init_fn(params: Any) -> AmplifyState:
+    def init_fn(params: optax.Params) -> AmplifyState:
         return AmplifyState(
             count=jnp.zeros([], jnp.int32), low_pass=low_pass.init(params)
         )
 
     def update_fn(
-        updates: Any, state: AmplifyState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, AmplifyState]:
+        updates: optax.Updates,
+        state: AmplifyState,
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, AmplifyState]:
         slow, low_pass_state = low_pass.update(
             updates, state.low_pass, params, **extra_args
         )

@@ -8,7 +8,7 @@ hyper-parameters and ``optax.inject_hyperparams``.
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +21,19 @@ _STATIC_HINT = (
     'static_args=("window_size", "accumulator_dtype").'
 )
 
-Hyperparameter = jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], Any]
+Hyperparameter = (
+    jax.typing.ArrayLike | Callable[[jax.typing.ArrayLike], jax.typing.ArrayLike]
+)
 """A number, a scalar array (traced or not) or an Optax schedule."""
 
 
-def value_at(hyperparameter: Hyperparameter, count: jax.Array) -> Any:
+def value_at(hyperparameter: Hyperparameter, count: jax.Array) -> jax.typing.ArrayLike:
     """The hyper-parameter's value at update ``count`` (0 for the first update)."""
     return hyperparameter(count) if callable(hyperparameter) else hyperparameter
 
 
 def check_hyperparameter(
-    name: str, value: Any, *, minimum: float | None = 0.0, below: float = math.inf
+    name: str, value: object, *, minimum: float | None = 0.0, below: float = math.inf
 ) -> None:
     """Check that a number lies in [minimum, below); arrays and schedules pass.
 
@@ -53,7 +55,7 @@ def check_hyperparameter(
         raise ValueError(f"{name} must be in [{minimum:g}, {below:g}), got {value!r}.")
 
 
-def check_start_step(value: Any) -> None:
+def check_start_step(value: object) -> None:
     """Check that ``start_step`` is an integer ≥ 0, or a scalar integer array."""
     _check_scalar("start_step", value)
     if isinstance(value, jax.Array):
@@ -65,7 +67,7 @@ def check_start_step(value: Any) -> None:
         raise ValueError(f"start_step must be in [0, 2³¹), got {value!r}.")
 
 
-def check_window_size(value: Any) -> None:
+def check_window_size(value: object) -> None:
     """Check that ``window_size`` is a Python or NumPy integer ≥ 1."""
     if isinstance(value, jax.Array):
         raise TypeError(
@@ -78,7 +80,7 @@ def check_window_size(value: Any) -> None:
         raise ValueError(f"window_size must be an integer ≥ 1, got {value!r}.")
 
 
-def check_count(name: str, value: Any, minimum: int) -> None:
+def check_count(name: str, value: object, minimum: int) -> None:
     """Check that a number of updates is a Python or NumPy integer ≥ ``minimum``."""
     if not _is_number(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer ≥ {minimum}, got {value!r}.")
@@ -86,20 +88,20 @@ def check_count(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"{name} must be an integer ≥ {minimum}, got {value!r}.")
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Check that an option is one of the names allowed."""
     if not isinstance(value, str) or value not in choices:
         allowed = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be {allowed}, got {value!r}.")
 
 
-def check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: object) -> None:
     """Check that an option is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
-def check_accumulator_dtype(value: Any) -> None:
+def check_accumulator_dtype(value: jax.typing.DTypeLike | None) -> None:
     """Check that ``accumulator_dtype`` is None or a floating-point dtype."""
     if value is None:
         return
@@ -118,7 +120,7 @@ def check_accumulator_dtype(value: Any) -> None:
         )
 
 
-def check_transformation(name: str, value: Any) -> None:
+def check_transformation(name: str, value: object) -> None:
     """Check that an argument is an Optax gradient transformation."""
     if not isinstance(value, optax.GradientTransformation):
         raise TypeError(
@@ -126,14 +128,14 @@ def check_transformation(name: str, value: Any) -> None:
         )
 
 
-def _check_scalar(name: str, value: Any) -> None:
+def _check_scalar(name: str, value: object) -> None:
     if isinstance(value, (jax.Array, np.ndarray)) and value.ndim != 0:
         raise ValueError(
             f"{name} must be a scalar, got an array of shape {value.shape}."
         )
 
 
-def _is_number(value: Any, kind: Any) -> bool:
+def _is_number(value: object, kind: type | tuple[type, ...]) -> TypeGuard[float]:
     if isinstance(value, np.ndarray):  # zero-dimensional, see _check_scalar
         value = value[()]
     return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,7 +1,5 @@
 """Grokfast under the names and with the defaults of the paper."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -25,7 +23,7 @@ def grokfast_ema(
     init: str = "first_gradient",
     start_step: jax.typing.ArrayLike = 0,
     normalize: bool = False,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Grokfast-EMA: amplify the exponential moving average of the gradients.
 
@@ -93,7 +91,7 @@ def grokfast_ma(
     warmup: bool = True,
     start_step: jax.typing.ArrayLike = 0,
     normalize: bool = False,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Grokfast-MA: amplify the mean (or sum) of the last w gradients.
 
@@ -175,7 +173,7 @@ def _scale(lamb: Hyperparameter, factor: int) -> Hyperparameter:
     return factor * lamb
 
 
-def _maximum(start_step: Any, minimum: int) -> Any:
+def _maximum(start_step: jax.typing.ArrayLike, minimum: int) -> jax.typing.ArrayLike:
     if isinstance(start_step, jax.Array):
         return jnp.maximum(start_step.astype(jnp.int32), minimum)
-    return max(start_step, minimum)
+    return max(start_step, minimum)  # type: ignore[type-var]  # it is an integer

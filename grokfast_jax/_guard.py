@@ -1,6 +1,6 @@
 """A guard against non-finite gradients that never copies a window of gradients."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import optax
 
 from grokfast_jax._checks import check_transformation
 from grokfast_jax._lowpass import MovingAverageState
+from grokfast_jax._trees import PyTree
 
 
 class SkipNonFiniteState(NamedTuple):
@@ -23,7 +24,7 @@ class SkipNonFiniteState(NamedTuple):
     notfinite_count: jax.Array
     last_finite: jax.Array
     total_notfinite: jax.Array
-    inner_state: Any
+    inner_state: optax.OptState
 
 
 def skip_non_finite(
@@ -77,7 +78,7 @@ def skip_non_finite(
     check_transformation("inner", inner)
     inner = optax.with_extra_args_support(inner)
 
-    def init_fn(params: Any) -> SkipNonFiniteState:
+    def init_fn(params: optax.Params) -> SkipNonFiniteState:
         return SkipNonFiniteState(
             notfinite_count=jnp.zeros([], jnp.int32),
             last_finite=jnp.array(True),
@@ -86,8 +87,11 @@ def skip_non_finite(
         )
 
     def update_fn(
-        updates: Any, state: SkipNonFiniteState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, SkipNonFiniteState]:
+        updates: optax.Updates,
+        state: SkipNonFiniteState,
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, SkipNonFiniteState]:
         leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]
         finite = jnp.all(jnp.array(leaves)) if leaves else jnp.array(True)
 
@@ -110,16 +114,18 @@ def skip_non_finite(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _select(take_new: jax.Array, new_state: Any, old_state: Any) -> Any:
+def _select(
+    take_new: jax.Array, new_state: optax.OptState, old_state: optax.OptState
+) -> optax.OptState:
     """One of two states, but always the new ring of a moving average.
 
     Without its other fields advanced, what was written to the ring is not seen.
     """
 
-    def is_window(node: Any) -> bool:
+    def is_window(node: PyTree) -> bool:
         return isinstance(node, MovingAverageState)
 
-    def choose(new: Any, old: Any) -> Any:
+    def choose(new: PyTree, old: PyTree) -> PyTree:
         if is_window(new):
             chosen = jax.tree.map(
                 lambda n, o: jnp.where(take_new, n, o),

@@ -1,11 +1,11 @@
 """Any linear, time-invariant filter of the gradient signal, from its coefficients."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from numpy.typing import ArrayLike
 
 from grokfast_jax._checks import check_accumulator_dtype, check_flag
 from grokfast_jax._sections import (
@@ -26,16 +26,16 @@ class LinearFilterState(NamedTuple):
         delta form.
     """
 
-    delays: tuple[tuple[Any, ...], ...]
+    delays: tuple[tuple[optax.Updates, ...], ...]
 
 
 def linear_filter(
-    b: Sequence[float] | None = None,
-    a: Sequence[float] = (1.0,),
+    b: ArrayLike | None = None,
+    a: ArrayLike = (1.0,),
     *,
-    sos: Any = None,
+    sos: ArrayLike | None = None,
     allow_unstable: bool = False,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rational filter of the gradients: any FIR or IIR difference equation.
 
@@ -106,10 +106,10 @@ def linear_filter(
     if not allow_unstable:
         check_stable(sections)
 
-    def init_fn(params: Any) -> LinearFilterState:
-        dtypes = set()
+    def init_fn(params: optax.Params) -> LinearFilterState:
+        dtypes: set[jnp.dtype] = set()
 
-        def zeros(p: Any) -> jax.Array:
+        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
             dtype = accumulator_dtype_for(p, accumulator_dtype)
             dtypes.add(jnp.finfo(dtype).dtype)
             return jnp.zeros_like(p, dtype=dtype)
@@ -123,8 +123,11 @@ def linear_filter(
         return LinearFilterState(delays)
 
     def update_fn(
-        updates: Any, state: LinearFilterState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, LinearFilterState]:
+        updates: optax.Updates,
+        state: LinearFilterState,
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, LinearFilterState]:
         del params, extra_args
 
         def widen(g: jax.Array) -> jax.Array:
@@ -141,8 +144,8 @@ def linear_filter(
 
 
 def _step(
-    section: Section, x: Any, delays: tuple[Any, ...]
-) -> tuple[Any, tuple[Any, ...]]:
+    section: Section, x: optax.Updates, delays: tuple[optax.Updates, ...]
+) -> tuple[optax.Updates, tuple[optax.Updates, ...]]:
     """One step: y = b₀x + z₁, zᵢ ← center·zᵢ + zᵢ₊₁ + bᵢx − aᵢy."""
     b, a, center = section
 
@@ -151,8 +154,10 @@ def _step(
 
     y = map_inexact(output, x, *delays[:1])
 
-    def shift(i: int) -> Any:
-        def advance(z: jax.Array, x: jax.Array, y: jax.Array, *after: Any) -> jax.Array:
+    def shift(i: int) -> optax.Updates:
+        def advance(
+            z: jax.Array, x: jax.Array, y: jax.Array, *after: jax.Array
+        ) -> jax.Array:
             kept = (center * z,) if center else ()
             terms = sum(after, float(b[i]) * x - float(a[i]) * y)
             return sum(kept, terms).astype(z.dtype)

@@ -5,7 +5,7 @@ so far convolved with the filter's impulse response ``h`` of unit gain. Give one
 :func:`grokfast_jax.amplify` to obtain ``g + λ·(h ∗ g)``.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class ExponentialMovingAverageState(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in Optax
     weight: jax.Array
-    ema: Any
+    ema: optax.Updates
 
 
 def exponential_moving_average(
@@ -48,7 +48,7 @@ def exponential_moving_average(
     *,
     init: str = "first_gradient",
     debias: bool = False,
-    accumulator_dtype: Any = None,
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Exponential moving average of the gradients, a first-order IIR low-pass.
 
@@ -104,8 +104,8 @@ def exponential_moving_average(
             "gradient has no bias to remove."
         )
 
-    def init_fn(params: Any) -> ExponentialMovingAverageState:
-        def zeros(p: Any) -> jax.Array:
+    def init_fn(params: optax.Params) -> ExponentialMovingAverageState:
+        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
             dtype = accumulator_dtype_for(p, accumulator_dtype)
             return jnp.zeros_like(p, dtype=dtype)
 
@@ -116,11 +116,11 @@ def exponential_moving_average(
         )
 
     def update_fn(
-        updates: Any,
+        updates: optax.Updates,
         state: ExponentialMovingAverageState,
-        params: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, ExponentialMovingAverageState]:
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, ExponentialMovingAverageState]:
         del params, extra_args
         gain = 1 - value_at(alpha, state.count)
         if init == "first_gradient":  # the first gradient enters with weight one
@@ -162,13 +162,16 @@ class MovingAverageState(NamedTuple):
     filled: jax.Array
     slot: jax.Array
     phase: jax.Array
-    ring: Any
-    total: Any
-    partial: Any
+    ring: optax.Updates
+    total: optax.Updates
+    partial: optax.Updates
 
 
 def moving_average(
-    window_size: int, *, start: str = "zero", accumulator_dtype: Any = None
+    window_size: int,
+    *,
+    start: str = "zero",
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Windowed moving average of the last w gradients, a boxcar FIR low-pass.
 
@@ -231,12 +234,12 @@ def moving_average(
     check_accumulator_dtype(accumulator_dtype)
     w = int(window_size)
 
-    def init_fn(params: Any) -> MovingAverageState:
-        def zeros(p: Any) -> jax.Array:
+    def init_fn(params: optax.Params) -> MovingAverageState:
+        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
             dtype = accumulator_dtype_for(p, accumulator_dtype)
             return jnp.zeros_like(p, dtype=dtype)
 
-        def ring(p: Any) -> jax.Array:
+        def ring(p: jax.typing.ArrayLike) -> jax.Array:
             # Broadcast from zeros_like(p), which keeps the sharding of p.
             zero = jnp.zeros_like(p, dtype=jnp.result_type(p))
             return jnp.broadcast_to(zero, (w + 1, *zero.shape))
@@ -251,11 +254,11 @@ def moving_average(
         )
 
     def update_fn(
-        updates: Any,
+        updates: optax.Updates,
         state: MovingAverageState,
-        params: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, MovingAverageState]:
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, MovingAverageState]:
         del params, extra_args
         # The ring has w + 1 slots so that the slot read (the oldest, which leaves the
         # window) is never the slot written: reading a slot before overwriting it makes

@@ -7,8 +7,7 @@ after it: it is no part of the signal, and filtered it would act (1 + λ) times 
 strongly, with a delay.
 """
 
-from typing import Any
-
+import jax
 import optax
 
 from grokfast_jax._checks import Hyperparameter, check_hyperparameter
@@ -16,17 +15,17 @@ from grokfast_jax._grokfast import grokfast_ema
 
 
 def grokfast_adamw(
-    learning_rate: Any,
+    learning_rate: optax.ScalarOrSchedule,
     alpha: Hyperparameter = 0.98,
     lamb: Hyperparameter = 2.0,
     *,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-4,
-    mask: Any = None,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    weight_decay: Hyperparameter = 1e-4,
+    mask: optax.MaskOrFn = None,
     nesterov: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     r"""AdamW on gradients filtered by Grokfast-EMA; the decay is decoupled.
@@ -93,17 +92,17 @@ def grokfast_adamw(
 
 
 def grokfast_adam(
-    learning_rate: Any,
+    learning_rate: optax.ScalarOrSchedule,
     alpha: Hyperparameter = 0.98,
     lamb: Hyperparameter = 2.0,
     *,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    l2: Any = 0.0,
-    mask: Any = None,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    l2: Hyperparameter = 0.0,
+    mask: optax.MaskOrFn = None,
     nesterov: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Adam on gradients filtered by Grokfast-EMA; the decay is coupled, as published.

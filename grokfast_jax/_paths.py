@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import optax
 
 from grokfast_jax._checks import check_transformation
+from grokfast_jax._trees import PyTree
 
 _REST = "*"  # the label of what no rule chooses: no regular expression, so no rule's
 
@@ -60,31 +60,33 @@ def partition_by_path(
     transformations[_REST] = optax.identity() if default is None else default
     patterns = {pattern: re.compile(pattern) for pattern in rules}
 
-    def label(path: tuple[Any, ...], leaf: Any) -> str:
+    def label(path: tuple[jax.tree_util.KeyEntry, ...], leaf: PyTree) -> str:
         del leaf
         name = _name(path)
         return next((p for p, r in patterns.items() if r.search(name)), _REST)
 
-    def labels(tree: Any) -> Any:
+    def labels(tree: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(label, tree)
 
     inner = optax.partition(transformations, labels)
 
-    def init_fn(params: Any) -> optax.OptState:
+    def init_fn(params: optax.Params) -> optax.OptState:
         _check_all_used(patterns, params, labels(params))
         return inner.init(params)
 
     return optax.GradientTransformationExtraArgs(init_fn, inner.update)
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def _name(path: tuple[jax.tree_util.KeyEntry, ...]) -> str:
     # The variables of Flax NNX hold their array as an attribute: "kernel", "value".
     if path and path[-1] == jax.tree_util.GetAttrKey("value"):
         path = path[:-1]
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _checked(rules: Any) -> dict[str, optax.GradientTransformation]:
+def _checked(
+    rules: Mapping[str, optax.GradientTransformation],
+) -> dict[str, optax.GradientTransformation]:
     if not isinstance(rules, Mapping):
         raise TypeError(f"rules must map patterns to transformations, got {rules!r}.")
     if not rules:
@@ -102,7 +104,9 @@ def _checked(rules: Any) -> dict[str, optax.GradientTransformation]:
     return dict(rules)
 
 
-def _check_all_used(patterns: Mapping[str, Any], params: Any, labels: Any) -> None:
+def _check_all_used(
+    patterns: Mapping[str, re.Pattern[str]], params: optax.Params, labels: PyTree
+) -> None:
     used = set(jax.tree.leaves(labels))
     unused = [pattern for pattern in patterns if pattern not in used]
     if used and unused:  # optax.tree.map_params calls init with an empty tree

@@ -8,11 +8,12 @@ told here.
 
 import warnings
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 _MOVED = 0.01  # of a pole's distance to the unit circle
 _CHANGED = 5e-6  # of the largest gain: half of what float32 is asked for
@@ -32,7 +33,9 @@ class Section(NamedTuple):
     center: int
 
 
-def parse_sections(b: Any, a: Any, sos: Any) -> list[Section]:
+def parse_sections(
+    b: ArrayLike | None, a: ArrayLike, sos: ArrayLike | None
+) -> list[Section]:
     """One section of b and a, or those of sos; checked, each around its best center."""
     if (b is None) == (sos is None):
         raise ValueError("give either b (and a) or sos, not both and not neither.")
@@ -50,7 +53,7 @@ def parse_sections(b: Any, a: Any, sos: Any) -> list[Section]:
     return [_section(*pair) for pair in pairs]
 
 
-def _coefficients(name: str, values: Any, dimensions: int = 1) -> np.ndarray:
+def _coefficients(name: str, values: object, dimensions: int = 1) -> np.ndarray:
     if isinstance(values, jax.core.Tracer):
         raise TypeError(f"{name} must be concrete numbers, not traced ones.")
     array = np.asarray(values)
@@ -108,7 +111,7 @@ def _sensitivity(section: Section) -> float:
     return float(np.max(terms / np.abs(denominator)) / max(np.max(gain), 1e-300))
 
 
-def _poles(section: Section, dtype: Any = np.float64) -> np.ndarray:
+def _poles(section: Section, dtype: DTypeLike = np.float64) -> np.ndarray:
     """The poles, with the coefficients rounded to a dtype."""
     return section.center + np.roots(section.a.astype(dtype).astype(np.float64))
 
@@ -124,7 +127,7 @@ def check_stable(sections: list[Section]) -> None:
         )
 
 
-def warn_of_rounding(sections: list[Section], dtype: Any) -> None:
+def warn_of_rounding(sections: list[Section], dtype: np.dtype) -> None:
     """Warn where rounding the coefficients to a dtype would change the filter."""
     moved = max(_moved(section, dtype) for section in sections)
     long = [s for s in sections if len(s.a) > 3 and s.a[1:].any()]  # no FIR filters
@@ -146,7 +149,7 @@ def warn_of_rounding(sections: list[Section], dtype: Any) -> None:
     )
 
 
-def _moved(section: Section, dtype: Any) -> float:
+def _moved(section: Section, dtype: np.dtype) -> float:
     """The largest move of a pole by rounding, over its distance to the unit circle."""
     poles, rounded = _poles(section), _poles(section, dtype)
     distances, worst = np.abs(poles[:, None] - rounded), 0.0

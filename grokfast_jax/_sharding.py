@@ -1,15 +1,15 @@
 """Where the state of an optimizer lives on many devices, told from its parameters."""
 
-from typing import Any
-
 import jax
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from grokfast_jax._trees import PyTree
+
 
 def state_sharding(
-    tx: optax.GradientTransformation, params: Any, param_shardings: Any
-) -> Any:
+    tx: optax.GradientTransformation, params: PyTree, param_shardings: PyTree
+) -> PyTree:
     """Shardings of a whole optimizer state, such that an update needs no communication.
 
     State shaped like a parameter p gets the sharding of p. State with further axes in
@@ -74,7 +74,11 @@ def state_sharding(
         raise ValueError("params must hold at least one array, got none.")
     replicated = NamedSharding(leaves[0].mesh, PartitionSpec())
 
-    def shard(state: Any, sharding: NamedSharding, param: Any) -> Any:
+    def shard(
+        state: jax.ShapeDtypeStruct | optax.MaskedNode,
+        sharding: NamedSharding,
+        param: jax.ShapeDtypeStruct,
+    ) -> NamedSharding | optax.MaskedNode:
         if isinstance(state, optax.MaskedNode):
             return state
         extra = len(state.shape) - len(param.shape)

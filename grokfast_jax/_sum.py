@@ -1,6 +1,6 @@
 """Several filters side by side: a weighted sum of their outputs."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ class SumOfState(NamedTuple):
     """
 
     count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in Optax
-    parts: tuple[Any, ...]
+    parts: tuple[optax.OptState, ...]
 
 
 def sum_of(
@@ -82,14 +82,17 @@ def sum_of(
     filters = [optax.with_extra_args_support(tx) for tx, _ in parts]
     weights = [weight for _, weight in parts]
 
-    def init_fn(params: Any) -> SumOfState:
+    def init_fn(params: optax.Params) -> SumOfState:
         return SumOfState(
             jnp.zeros([], jnp.int32), tuple(tx.init(params) for tx in filters)
         )
 
     def update_fn(
-        updates: Any, state: SumOfState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, SumOfState]:
+        updates: optax.Updates,
+        state: SumOfState,
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, SumOfState]:
         # Wide, so that a small difference of two filters is not one of rounded outputs.
         wide = map_inexact(lambda g: g.astype(at_least_float32(g.dtype)), updates)
         results = [
@@ -100,7 +103,7 @@ def sum_of(
 
         def add(g: jax.Array, *outputs: jax.Array) -> jax.Array:
             terms = (gain * y for gain, y in zip(gains, outputs, strict=True))
-            return sum(terms).astype(g.dtype)
+            return jnp.astype(sum(terms), g.dtype)
 
         outputs = map_inexact(add, updates, *(output for output, _ in results))
         # A filter that keeps its inputs as they come would now keep wide ones.

@@ -5,17 +5,22 @@ no filter state (``optax.MaskedNode()`` stands in the state) and pass through up
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
+PyTree: TypeAlias = Any
+"""A tree with leaves of any kind: gradients, state, labels, shardings, shapes."""
 
-def map_inexact(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+
+def map_inexact(
+    f: Callable[..., jax.Array], tree: optax.Updates, *rest: optax.Updates
+) -> optax.Updates:
     """``f(leaf, *rest_leaves)`` where all are floating-point or complex, else leaf."""
 
-    def map_leaf(*leaves: Any) -> Any:
+    def map_leaf(*leaves: object) -> object:
         if not all(map(_is_inexact, leaves)):
             return leaves[0]
         return f(*map(jnp.asarray, leaves))
@@ -23,14 +28,18 @@ def map_inexact(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return jax.tree.map(map_leaf, tree, *rest, is_leaf=_is_empty)
 
 
-def init_inexact(f: Callable[[Any], Any], params: Any) -> Any:
+def init_inexact(
+    f: Callable[[jax.typing.ArrayLike], jax.Array], params: optax.Params
+) -> optax.Params:
     """``f(leaf)`` for floating-point or complex leaves, ``MaskedNode()`` for others."""
     return jax.tree.map(
         lambda leaf: f(leaf) if _is_inexact(leaf) else optax.MaskedNode(), params
     )
 
 
-def accumulator_dtype_for(leaf: Any, accumulator_dtype: Any = None) -> Any:
+def accumulator_dtype_for(
+    leaf: jax.typing.ArrayLike, accumulator_dtype: jax.typing.DTypeLike | None = None
+) -> jnp.dtype:
     """The dtype in which to accumulate ``leaf``: at least float32 unless given.
 
     Complex leaves keep a complex accumulator, of the precision asked for.
@@ -44,16 +53,16 @@ def accumulator_dtype_for(leaf: Any, accumulator_dtype: Any = None) -> Any:
     return accumulator_dtype
 
 
-def at_least_float32(dtype: Any) -> Any:
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     """``dtype``, or float32 for the 16-bit and narrower floating-point dtypes."""
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
 
 
-def _is_empty(leaf: Any) -> bool:
+def _is_empty(leaf: object) -> bool:
     return leaf is None or isinstance(leaf, optax.MaskedNode)
 
 
-def _is_inexact(leaf: Any) -> bool:
+def _is_inexact(leaf: object) -> bool:
     if _is_empty(leaf):
         return False
     dtype = leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
