@@ -1,7 +1,4 @@
-"""The filters against their definitions: golden records, NumPy twin, exact checks.
-
-Check names F1 … F14 are those of the specification of filter theory.
-"""
+"""The filters against their definitions: golden records, NumPy twin, exact checks."""
 
 from pathlib import Path
 
@@ -164,7 +161,7 @@ def test_lanes_with_counters_of_their_own():
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_f1_impulse_response(x64):
+def test_impulse_response(x64):
     impulse = scalars([1.0] + [0.0] * 49)
     t = np.arange(50)
     ema = run_scan(grokfast_ema(0.9, 2.0, init="zero"), impulse)
@@ -175,7 +172,7 @@ def test_f1_impulse_response(x64):
     np.testing.assert_allclose(ma, expected, rtol=1e-14)
 
 
-def test_f3_gain_at_dc(x64):
+def test_gain_at_dc(x64):
     ones = scalars(np.ones(200))
     t = np.arange(200)
     published = run_scan(grokfast_ema(0.98, 2.0), ones)
@@ -198,14 +195,14 @@ def test_normalized_gain_at_dc_is_one(init):
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_f4_nulls_of_the_moving_average(k, x64):
+def test_nulls_of_the_moving_average(k, x64):
     w, t = 10, np.arange(60)
     wave = scalars(np.cos(2 * np.pi * k * t / w))
     out = run_scan(grokfast_ma(w, 5.0), wave)
     np.testing.assert_allclose(out[w - 1 :], wave[w - 1 :], atol=1e-14)
 
 
-def test_f5_gain_at_nyquist(x64):
+def test_gain_at_nyquist(x64):
     wave = scalars((-1.0) ** np.arange(3000))
     ema = run_scan(grokfast_ema(0.98, 2.0), wave)
     np.testing.assert_allclose(ema[-1] / wave[-1], 1 + 2 * 0.02 / 1.98, rtol=1e-12)
@@ -214,7 +211,7 @@ def test_f5_gain_at_nyquist(x64):
 
 
 @pytest.mark.parametrize("init", ["first_gradient", "zero"])
-def test_f7_quasi_hyperbolic_identity(init, x64):
+def test_quasi_hyperbolic_identity(init, x64):
     g, lamb = gradients(dtype=np.float64), 2.0
     nu = lamb / (1 + lamb)
     slow = run_scan(exponential_moving_average(0.98, init=init), g)
@@ -224,27 +221,27 @@ def test_f7_quasi_hyperbolic_identity(init, x64):
 
 
 @pytest.mark.parametrize("make", [grokfast_ema, grokfast_ma])
-def test_f9_no_gain_is_the_bare_optimizer_bit_for_bit(make):
+def test_no_gain_is_the_bare_optimizer_bit_for_bit(make):
     g = gradients(steps=150)
     filtered = run_scan(optax.chain(make(lamb=0.0), optax.adam(1e-3)), g)
     np.testing.assert_array_equal(filtered, run_scan(optax.adam(1e-3), g))
 
 
 @pytest.mark.parametrize("make", [grokfast_ema, grokfast_ma])
-def test_f9_a_traced_gain_of_zero_keeps_the_gradients(make):
+def test_a_traced_gain_of_zero_keeps_the_gradients(make):
     g = gradients(steps=150)
     out = jax.jit(lambda lamb: run_scan(make(lamb=lamb), g))(0.0)
     np.testing.assert_array_equal(out, g)
 
 
-def test_f9_no_memory_is_a_larger_gradient():
+def test_no_memory_is_a_larger_gradient():
     # Gradients of very different sizes: nothing of the old ones may remain.
     g = gradients(steps=50) * np.logspace(6, -6, 50, dtype=np.float32)[:, None, None]
     out = run_scan(grokfast_ema(0.0, 2.0), g)
     np.testing.assert_allclose(out, 3 * g, rtol=1e-6)
 
 
-def test_f10_warm_up_of_the_moving_average():
+def test_warm_up_of_the_moving_average():
     g, w = gradients(steps=20), 6
     out = run_scan(grokfast_ma(w, 5.0), g)
     np.testing.assert_array_equal(out[: w - 1], g[: w - 1])
@@ -253,7 +250,7 @@ def test_f10_warm_up_of_the_moving_average():
     )
 
 
-def test_f12_two_stages():
+def test_two_stages():
     g = gradients(steps=520, shape=(4,))
     out = run_scan(grokfast_ma(100, 5.0, start_step=500), g)
     np.testing.assert_array_equal(out[:500], g[:500])
@@ -261,7 +258,7 @@ def test_f12_two_stages():
     np.testing.assert_allclose(out[500], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_f13_sizes_of_the_state():
+def test_sizes_of_the_state():
     params = {"w": jnp.zeros((30, 20)), "b": jnp.zeros(20)}
 
     def copies(tx):
@@ -274,7 +271,7 @@ def test_f13_sizes_of_the_state():
 
 @pytest.mark.parametrize("tx", [grokfast_ema(), grokfast_ma(7)], ids=["ema", "ma"])
 @pytest.mark.parametrize("stop", [1, 3, 10])
-def test_f13_a_copied_state_continues_bit_for_bit(tx, stop):
+def test_a_copied_state_continues_bit_for_bit(tx, stop):
     g = gradients(steps=25)
     whole = run_jit(tx, g)
     state, update = tx.init(g[0]), jax.jit(tx.update)
@@ -297,7 +294,7 @@ def test_f13_a_copied_state_continues_bit_for_bit(tx, stop):
     ],
     ids=["grokfast_ema", "ema", "ma", "amplified ma"],
 )
-def test_f14_linear_and_time_invariant(tx, x64):
+def test_linear_and_time_invariant(tx, x64):
     g1, g2 = gradients(60, dtype=np.float64), gradients(60, seed=1, dtype=np.float64)
     close = {"rtol": 1e-12, "atol": 1e-13}
     out = run_scan(tx, g1)

@@ -138,7 +138,7 @@ def test_no_optimizer_that_is_not_linear(optimizer, filter):
     assert difference(optimizer, FILTERS[filter]) > 1e-3
 
 
-def test_f8_adam_feels_the_shape_of_the_filter_not_its_size():
+def test_adam_feels_the_shape_of_the_filter_not_its_size():
     """Adam with ε = 0 on g + λm is Adam on (1 − ν)g + νm, ν = λ/(1 + λ)."""
     adam = optax.scale_by_adam(eps=0.0)
     a = run_scan(optax.chain(grokfast_ema(0.98, 2.0), adam), GRADIENTS)
