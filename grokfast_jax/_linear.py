@@ -14,7 +14,7 @@ from grokfast_jax._sections import (
     parse_sections,
     warn_of_rounding,
 )
-from grokfast_jax._trees import accumulator_dtype_for, init_inexact, map_inexact
+from grokfast_jax._trees import accumulator_dtype_for, map_inexact, zero_accumulators
 
 
 class LinearFilterState(NamedTuple):
@@ -107,18 +107,11 @@ def linear_filter(
         check_stable(sections)
 
     def init_fn(params: optax.Params) -> LinearFilterState:
-        dtypes: set[jnp.dtype] = set()
-
-        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
-            dtype = accumulator_dtype_for(p, accumulator_dtype)
-            dtypes.add(jnp.finfo(dtype).dtype)
-            return jnp.zeros_like(p, dtype=dtype)
-
         delays = tuple(
-            tuple(init_inexact(zeros, params) for _ in section.b[1:])
+            tuple(zero_accumulators(params, accumulator_dtype) for _ in section.b[1:])
             for section in sections
         )
-        for dtype in dtypes:
+        for dtype in {jnp.finfo(z.dtype).dtype for z in jax.tree.leaves(delays)}:
             warn_of_rounding(sections, dtype)
         return LinearFilterState(delays)
 

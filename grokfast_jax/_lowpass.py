@@ -21,10 +21,10 @@ from grokfast_jax._checks import (
     value_at,
 )
 from grokfast_jax._trees import (
-    accumulator_dtype_for,
     at_least_float32,
     init_inexact,
     map_inexact,
+    zero_accumulators,
 )
 
 
@@ -105,14 +105,10 @@ def exponential_moving_average(
         )
 
     def init_fn(params: optax.Params) -> ExponentialMovingAverageState:
-        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
-            dtype = accumulator_dtype_for(p, accumulator_dtype)
-            return jnp.zeros_like(p, dtype=dtype)
-
         return ExponentialMovingAverageState(
             count=jnp.zeros([], jnp.int32),
             weight=jnp.zeros([], jnp.result_type(float)),
-            ema=init_inexact(zeros, params),
+            ema=zero_accumulators(params, accumulator_dtype),
         )
 
     def update_fn(
@@ -235,10 +231,6 @@ def moving_average(
     w = int(window_size)
 
     def init_fn(params: optax.Params) -> MovingAverageState:
-        def zeros(p: jax.typing.ArrayLike) -> jax.Array:
-            dtype = accumulator_dtype_for(p, accumulator_dtype)
-            return jnp.zeros_like(p, dtype=dtype)
-
         def ring(p: jax.typing.ArrayLike) -> jax.Array:
             # Broadcast from zeros_like(p), which keeps the sharding of p.
             zero = jnp.zeros_like(p, dtype=jnp.result_type(p))
@@ -249,8 +241,8 @@ def moving_average(
             slot=jnp.zeros([], jnp.int32),
             phase=jnp.zeros([], jnp.int32),
             ring=init_inexact(ring, params),
-            total=init_inexact(zeros, params),
-            partial=init_inexact(zeros, params),
+            total=zero_accumulators(params, accumulator_dtype),
+            partial=zero_accumulators(params, accumulator_dtype),
         )
 
     def update_fn(

@@ -37,6 +37,17 @@ def init_inexact(
     )
 
 
+def zero_accumulators(
+    params: optax.Params, accumulator_dtype: jax.typing.DTypeLike | None
+) -> optax.Params:
+    """Zeros like the floating-point leaves, of the dtype in which to accumulate."""
+
+    def zeros(p: jax.typing.ArrayLike) -> jax.Array:
+        return jnp.zeros_like(p, dtype=accumulator_dtype_for(p, accumulator_dtype))
+
+    return init_inexact(zeros, params)
+
+
 def accumulator_dtype_for(
     leaf: jax.typing.ArrayLike, accumulator_dtype: jax.typing.DTypeLike | None = None
 ) -> jnp.dtype:
