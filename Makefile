@@ -55,7 +55,7 @@ bench: $(VENV)/installed
 	$(RUN) -m benchmarks.run
 
 reproduction: $(VENV)/installed
-	$(RUN) -m experiments.studies.reproduction
+	$(RUN) -m experiments reproduce
 
 docs: $(VENV)/installed
 	$(RUN) docs/transcripts.py

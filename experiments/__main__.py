@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-INTERRUPTED = 130
+from experiments.records.status import Exit
 
 # One line, for people; where in the code it was said is of no use to them.
 warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -14,8 +14,8 @@ try:
 
     code = main()
 except KeyboardInterrupt:  # the imports take seconds
-    code = INTERRUPTED
-if code in (1, INTERRUPTED):
+    code = Exit.INTERRUPTED
+if code in (Exit.SYSTEM_ERROR, Exit.INTERRUPTED):
     # A computation, or the writer of a checkpoint, may be left half done. Python's
     # orderly end would take the memory from under it: a crash, or pages of tracebacks.
     sys.stdout.flush()

@@ -1,38 +1,34 @@
 """Verbs that show filters: response, of any settings; spectrum, of a run's gradient."""
 
 import contextlib
-import dataclasses
-import io
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
-from matplotlib.figure import Figure
 
-from experiments.commands.options import (
-    json_option,
-    option_type,
-    picture_option,
-    warn_of_idle_options,
-)
-from experiments.files import write_whole
+from experiments.commands.options import option_type
+from experiments.commands.shared import json_option, picture_option
+from experiments.commands.values import Values
+from experiments.files import json_text
+from experiments.methods.named import FILTERS, chain_of, filters_of
+from experiments.pictures import response as response_picture
+from experiments.pictures import spectrum as spectrum_picture
+from experiments.pictures.save import save
 from experiments.records.run import RunDirectory
 from experiments.results import response, spectrum
 from experiments.screen import console
-from experiments.settings.axes import Values
-from experiments.settings.config import FilterOptions
+from experiments.settings.method import Filter
 
-_FIELDS = {field.name: field for field in dataclasses.fields(FilterOptions)}
-_OWN = {"ema": ("alpha", "lamb"), "ma": ("window_size", "lamb", "filter_type")}
+_FIELDS = {f.name: f for cls in FILTERS.values() for f in cls.fields()}
+_LISTED = ("alpha", "window_size", "filter_type", "lamb")
 
 
 def _list_option(name: str, default: str | None, help: str) -> Any:
-    kind = (
-        click.Choice(("ema", "ma")) if name == "filter" else option_type(_FIELDS[name])
-    )
+    kind = click.Choice(tuple(FILTERS))
+    if name != "filter":
+        kind = option_type(_FIELDS[name])
     return click.option(
         f"--{name.replace('_', '-')}",
         name,
@@ -65,39 +61,49 @@ def show_response(
     Gains are those of the filtered gradient against the gradient, 1 + λH; the other
     figures those of the low-pass H alone.
     """
-    warn_of_idle_options(ctx)
-    lists["lamb"] = lists["lamb"] or (None,)
-    chosen = []
-    for name in lists["filter"]:
-        for values in itertools.product(*(lists[own] for own in _OWN[name])):
-            settings = dict(zip(_OWN[name], values, strict=True))
-            chosen.append(_options(filter=name, normalize=normalize, **settings))
-    responses = [_measured(options) for options in dict.fromkeys(chosen)]
-    _save(response.figure_of(responses), output)
+    _tell_idle(ctx, lists["filter"])
+    chosen = [f for name in lists["filter"] for f in _filters(name, lists, normalize)]
+    responses = [_measured(filter) for filter in dict.fromkeys(chosen)]
+    save(response_picture.figure_of(responses), output)
     if as_json:
-        print(json.dumps({r.label: r.measures for r in responses}))
+        print(json_text({r.label: r.measures for r in responses}))
         return
     console.print_table(
         "Measured responses",
         ("", *(r.label for r in responses)),
         [
-            [text, *(_text(r.measures[name]) for r in responses)]
+            [text, *(r.measures[name] for r in responses)]
             for name, text in response.MEASURES.items()
         ],
     )
     print(f"wrote {output}")
 
 
-def _options(**settings: Any) -> FilterOptions:
-    with _usage_errors():
-        return FilterOptions(**settings)
+def _tell_idle(ctx: click.Context, names: tuple[str, ...]) -> None:
+    own = {field.name for name in names for field in FILTERS[name].fields()}
+    for name in _LISTED:
+        source = ctx.get_parameter_source(name)
+        if source == click.core.ParameterSource.COMMANDLINE and name not in own:
+            flag = name.replace("_", "-")
+            chosen = ",".join(names)
+            click.echo(f"note: --{flag} has no effect with --filter {chosen}", err=True)
 
 
-def _measured(options: FilterOptions) -> response.Response:
-    own = [name for name in _OWN[options.filter] if name != "lamb"]  # as slow for all λ
-    shown = (f"--{name.replace('_', '-')} {getattr(options, name)}" for name in own)
-    with _usage_errors(f"--filter {options.filter} {' '.join(shown)}: "):
-        return response.measure(options)
+def _filters(name: str, lists: dict[str, Any], normalize: bool) -> Iterator[Filter]:
+    """A kind of filter with every combination of its options' values."""
+    own = {field.name for field in FILTERS[name].fields()}
+    listed = {n: lists[n] for n in _LISTED if n in own and lists[n] is not None}
+    for values in itertools.product(*listed.values()):
+        settings = dict(zip(listed, values, strict=True)) | {"normalize": normalize}
+        with _usage_errors():
+            yield from chain_of("filter", name, settings, {})
+
+
+def _measured(filter: Filter) -> response.Response:
+    shown = {n: v for n, v in filter.in_effect().items() if n in _LISTED[:-1]}
+    flags = (f"--{n.replace('_', '-')} {value}" for n, value in shown.items())
+    with _usage_errors(f"--filter {filter.name} {' '.join(flags)}: "):
+        return response.measure(filter)
 
 
 @contextlib.contextmanager
@@ -123,12 +129,12 @@ def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
     less slow.
     """
     record = RunDirectory(run)
-    options = spectrum.filter_of(record.config())
+    filters = filters_of(record.config())
     with _usage_errors(f"the filter of {run}: "):
-        cutoff = spectrum.cutoff_of(options)
+        cutoff = spectrum.cutoff_of(filters)
     found = spectrum.phases(record, cutoff)
     references = spectrum.references(found[0].segment, cutoff)
-    _save(spectrum.figure_of(found, cutoff, str(run)), output)
+    save(spectrum_picture.figure_of(found, cutoff, str(run)), output)
     rows = [
         {
             "phase": phase.name,
@@ -142,26 +148,16 @@ def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
     if as_json:
         shown = {"cutoff": cutoff, "segment": found[0].segment}
         shown |= {f"slow_share_of_{name}": share for name, share in references.items()}
-        print(json.dumps(shown | {"phases": rows}))
+        print(json_text(shown | {"phases": rows}))
         return
     console.print_table(
         f"Share of the gradient's power below {cutoff:.3g} radians per update",
         ("phase", "from step", "to step", "before the filter", "after it"),
-        [[_text(value) for value in row.values()] for row in rows]
+        [list(row.values()) for row in rows]
         + [
-            [name.replace("_", " "), "", "", _text(share), ""]
+            [name.replace("_", " "), "", "", share, ""]
             for name, share in references.items()
         ],
     )
     print(f"estimated from segments of {found[0].segment} steps")
     print(f"wrote {output}")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=120, format=path.suffix[1:])
-    write_whole(path, picture.getvalue())
-
-
-def _text(value: Any) -> Any:
-    return f"{value:.5g}" if isinstance(value, float) else value

@@ -1,152 +1,196 @@
-"""Command-line options made from the configuration's dataclasses, and back."""
+"""Command-line options made from the groups of settings and the tables of methods."""
 
 import dataclasses
-import difflib
 import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.settings.config import (
-    Config,
-    FilterOptions,
-    OptimizerOptions,
-    TrainingOptions,
+from experiments.commands.grouped import GroupedOption
+from experiments.commands.shared import Decorator
+from experiments.commands.values import MethodText, NearestChoice, NumberOrText
+from experiments.methods.named import (
+    FILTERS,
+    MEASURES_TABLE,
+    OPTIMIZERS,
+    every_setting,
+    idle,
 )
+from experiments.settings.config import Budget, Settings, Training
+from experiments.settings.files import Files
+from experiments.settings.flat import MEASURES, NO_FILTER, OPTIMIZER, default_of
+from experiments.settings.method import Method
+from experiments.settings.options import Options, python_types
 from experiments.settings.presets import PRESETS
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."
-)
-force_option = click.option(
-    "--force", is_flag=True, help="Start over, removing the record that is there."
-)
-checkpoint_seconds_option = click.option(
-    "--checkpoint-seconds",
-    type=click.FloatRange(0),
-    default=60.0,
-    show_default=True,
-    help="Wall time between checkpoints, in seconds.",
-)
+from experiments.settings.task import Task
 
 
-def run_dir_option(default: str) -> Callable[[Any], Any]:
-    """Decorator: ``--run-dir``; ``default`` is what the help says of its default."""
-    return click.option(
-        "--run-dir",
-        type=click.Path(path_type=Path, file_okay=False),
-        help=f"Where to record. [default: {default}]",
-    )
+class Maker:
+    """Makes options of fields.
 
-
-def picture_option(default: str) -> Callable[[Any], Any]:
-    """Decorator: ``--output``, a picture of one of three formats."""
-
-    def check(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
-        del ctx, param
-        if path.suffix not in (".png", ".pdf", ".svg"):
-            raise click.UsageError(
-                f"--output must end in .png, .pdf or .svg, got {path}."
-            )
-        return path
-
-    return click.option(
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        default=Path(default),
-        show_default=True,
-        callback=check,
-        help="The picture, .png, .pdf or .svg.",
-    )
-
-
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """`` Did you mean …?`` for an unknown name, or nothing if none is near."""
-    nearest = difflib.get_close_matches(value, list(known), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
-
-
-class NearestChoice(click.Choice):
-    """A choice that suggests the nearest name for an unknown one."""
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Click's message and the suggestion."""
-        message = super().get_invalid_choice_message(value, ctx)
-        return message + did_you_mean(str(value), self.choices)
-
-
-class GroupedOption(click.Option):
-    """An option that knows under which heading ``--help`` shows it."""
-
-    heading = "Options"
-
-
-class GroupedCommand(click.Command):
-    """A command whose ``--help`` shows options under their headings."""
-
-    def format_options(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
-        """Write one section per heading, in the order of the options."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
-                heading = getattr(param, "heading", "Options")
-                sections.setdefault(heading, []).append(record)
-        for heading, rows in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows)
-        if presets := PRESETS.get(self.name or "", {}):
-            with formatter.section("Presets"):
-                formatter.write_dl([(n, p.__doc__ or "") for n, p in presets.items()])
-
-
-def add_options(
-    *groups: tuple[str, type],
-    defaults: Mapping[str, Any] = types.MappingProxyType({}),
-    of: Callable[[Any], Any] | None = None,
-) -> Callable[[Any], Any]:
-    """Decorator: an option for every field of the dataclasses, under a heading each.
-
-    ``defaults`` replaces those of the fields that it names; ``of`` makes another type
-    of each option's own, a list of values for example.
+    Args:
+      task: whose runs they are for.
+      of: makes another type of each option's own, a list of values for example.
     """
 
+    def __init__(
+        self, task: type[Task] | None = None, of: Callable[[Any], Any] | None = None
+    ):
+        self.defaults: Mapping[str, Any] = task.defaults if task else {}
+        self._task, self._of = task, of
+
+    def group(self, heading: str, group: type[Options]) -> list[Decorator]:
+        """An option for every field of a group."""
+        return [
+            self._option(
+                heading,
+                field,
+                field.metadata["help"],
+                self.defaults.get(field.name, field.default),
+            )
+            for field in group.fields()
+        ]
+
+    def methods(
+        self, heading: str, table: Mapping[str, type[Method]]
+    ) -> list[Decorator]:
+        """An option for every field of any of the methods: one where names agree."""
+        owners: dict[str, list[type[Method]]] = {}
+        for cls in table.values():
+            for field in cls.fields():
+                owners.setdefault(field.name, []).append(cls)
+        made = []
+        for name, classes in owners.items():
+            fields = [next(f for f in c.fields() if f.name == name) for c in classes]
+            help = " ".join(dict.fromkeys(field.metadata["help"] for field in fields))
+            if len(classes) < len(table):
+                help = f"{', '.join(cls.name for cls in classes)}: {help}"
+            defaults = {c.name: self._default(c, name) for c in classes}
+            if "[default" not in help:
+                help += f" [default: {_defaults_in_words(defaults)}]"
+            made.append(self._option(heading, fields[0], help, None))
+        return made
+
+    def text(
+        self, heading: str, kind: str, default: str | None, help: str
+    ) -> Decorator:
+        """An option for methods by their names."""
+        return self._of_type(heading, kind, MethodText(kind), help, default)
+
+    def _default(self, cls: type[Method], name: str) -> Any:
+        if self._task is None:
+            return next(f.default for f in cls.fields() if f.name == name)
+        return default_of(self._task, cls, name, cls.name)
+
+    def _option(
+        self, heading: str, field: dataclasses.Field, help: str, default: Any
+    ) -> Decorator:
+        return self._of_type(heading, field.name, option_type(field), help, default)
+
+    def _of_type(
+        self, heading: str, name: str, kind: Any, help: str, default: Any
+    ) -> Decorator:
+        flag = name.replace("_", "-")
+        if self._of is not None:
+            kind = self._of(kind)
+        decorator = click.option(
+            f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}",
+            name,
+            cls=GroupedOption,
+            type=None if kind is bool else kind,
+            default=default,
+            show_default=default is not None,
+            help=help,
+        )
+
+        def decorate(function: Any) -> Any:
+            function = decorator(function)
+            function.__click_params__[-1].heading = heading
+            return function
+
+        return decorate
+
+
+def _defaults_in_words(defaults: Mapping[str, Any]) -> str:
+    """``2 for ema, 5 for ma``, or what all have."""
+    if len(set(defaults.values())) == 1:
+        return _shown(next(iter(defaults.values())))
+    by_value: dict[Any, list[str]] = {}
+    for name, value in defaults.items():
+        by_value.setdefault(value, []).append(name)
+    return ", ".join(f"{_shown(v)} for {'/'.join(n)}" for v, n in by_value.items())
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def method_options(make: Maker) -> list[Decorator]:
+    """Options of the filter and the optimizer."""
+    return [
+        make.text(
+            "Filter",
+            "filter",
+            NO_FILTER,
+            f"Gradient filter: {NO_FILTER}, {_in_words(FILTERS)} With values of its "
+            "own: ema:alpha=0.9:lamb=1; several in a chain: ema+ma.",
+        ),
+        *make.methods("Filter", FILTERS),
+        make.text(
+            "Optimizer",
+            "optimizer",
+            make.defaults.get("optimizer", OPTIMIZER),
+            _in_words(OPTIMIZERS),
+        ),
+        *make.methods("Optimizer", OPTIMIZERS),
+    ]
+
+
+def _in_words(table: Mapping[str, type[Any]]) -> str:
+    lines = {n: (cls.__doc__ or "").splitlines()[0] for n, cls in table.items()}
+    return (
+        "; ".join(f"{name}: {line.rstrip('.')}" for name, line in lines.items()) + "."
+    )
+
+
+def task_options(task: type[Task], of: Callable[[Any], Any] | None = None) -> Decorator:
+    """Decorator: an option for every setting of a task's runs, and ``--preset``.
+
+    ``of`` makes another type of each option's own, a list of values for example.
+    """
+    make = Maker(task, of)
+    made = [
+        *make.group("Task", task),
+        *(Maker().group("Task", Files) if task.reads_files else []),
+        *method_options(make),
+        *make.group("Training", Training),
+        *make.group("Training", Budget),
+        make.text(
+            "Training",
+            "measures",
+            MEASURES,
+            f"What to measure at evaluations: {_in_words(MEASURES_TABLE)} Less often: "
+            "weight_norm:every=10.",
+        ),
+        _preset_option(task.name),
+    ]
+    return decorated(made)
+
+
+def decorated(made: Sequence[Decorator]) -> Decorator:
+    """One decorator of several, in their order."""
+
     def decorate(function: Any) -> Any:
-        for heading, group in reversed(groups):
-            for field in reversed(dataclasses.fields(group)):
-                default = defaults.get(field.name, field.default)
-                function = _option(heading, field, default, of)(function)
+        for decorator in reversed(made):
+            function = decorator(function)
         return function
 
     return decorate
 
 
-def task_options(
-    task: type, of: Callable[[Any], Any] | None = None
-) -> Callable[[Any], Any]:
-    """Decorator: an option for every setting of a task's runs, and ``--preset``.
-
-    ``of`` as for :func:`add_options`.
-    """
-
-    def decorate(function: Any) -> Any:
-        return add_options(
-            ("Task", task),
-            ("Filter", FilterOptions),
-            ("Optimizer", OptimizerOptions),
-            ("Training", TrainingOptions),
-            defaults=task.defaults,
-            of=of,
-        )(_preset_option(task.name)(function))
-
-    return decorate
-
-
-def _preset_option(task_name: str) -> Callable[[Any], Any]:
+def _preset_option(task_name: str) -> Decorator:
     """Decorator: ``--preset``, whose settings any other option overrides."""
     presets = PRESETS.get(task_name, {})
 
@@ -166,102 +210,53 @@ def _preset_option(task_name: str) -> Callable[[Any], Any]:
     )
 
 
-def build_config(task: type, values: dict[str, Any]) -> Config:
-    """The configuration from the values of all options."""
-    names = [field.name for field in dataclasses.fields(task)]
+def build(task: type[Task], rows: Iterable[Mapping[str, Any]]) -> list[Settings]:
+    """Settings from the values of all options, of one run or several."""
     try:
-        own = task(**{name: values.pop(name) for name in names})
-        return Config.of(own, **values)
-    except ValueError as error:
+        return every_setting(task, rows)
+    except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
 
 
-WITHOUT_EFFECT = {
-    "alpha": ("filter", ("ema",)),
-    "filter_init": ("filter", ("ema",)),
-    "window_size": ("filter", ("ma",)),
-    "filter_type": ("filter", ("ma",)),
-    "filter_warmup": ("filter", ("ma",)),
-    "lamb": ("filter", ("ema", "ma")),
-    "start_step": ("filter", ("ema", "ma")),
-    "normalize": ("filter", ("ema", "ma")),
-    "beta1": ("optimizer", ("adam", "adamw")),
-    "beta2": ("optimizer", ("adam", "adamw")),
-    "epsilon": ("optimizer", ("adam", "adamw")),
-    "momentum": ("optimizer", ("sgd",)),
-    "nesterov": ("optimizer", ("sgd",)),
-}
-"""Options that matter with some values of another option alone."""
+def files_of(values: dict[str, Any]) -> Files:
+    """Where the data are; taken out of the values of all options."""
+    names = [field.name for field in Files.fields() if field.name in values]
+    return Files(**{name: values.pop(name) for name in names})
 
 
-def idle_options(ctx: click.Context) -> list[str]:
-    """Options given on the command line that the others leave without effect."""
-    chosen = {}
-    for name in ("filter", "optimizer"):
-        value = ctx.params.get(name)
-        chosen[name] = value if isinstance(value, tuple) else (value,)
+def tell_idle(ctx: click.Context, settings: Sequence[Settings]) -> None:
+    """Say on stderr which options of the command line have no effect."""
     given = click.core.ParameterSource.COMMANDLINE
-    return [
-        f"--{name.replace('_', '-')} has no effect with --{key} {','.join(chosen[key])}"
-        for name, (key, values) in WITHOUT_EFFECT.items()
-        if ctx.get_parameter_source(name) == given
-        and not set(chosen[key]) & set(values)
-    ] + (
-        ["--clip-position has no effect without --clip-norm"]
-        if ctx.get_parameter_source("clip_position") == given
-        and ctx.params["clip_norm"] is None
-        else []
-    )
-
-
-def warn_of_idle_options(ctx: click.Context) -> None:
-    """Say on stderr which options have no effect."""
-    for message in idle_options(ctx):
+    known = {name for each in settings for name in _names(each)}
+    names = [
+        name
+        for name in ctx.params
+        if name in known and ctx.get_parameter_source(name) == given
+    ]
+    for message in idle(names, settings):
         click.echo(f"note: {message}", err=True)
 
 
-def _option(
-    heading: str,
-    field: dataclasses.Field,
-    default: Any,
-    of: Callable[[Any], Any] | None,
-) -> Callable[[Any], Any]:
-    name = field.name.replace("_", "-")
-    kind = option_type(field)
-    if of is not None and field.metadata["kind"] != "local":
-        kind = of(kind)
-    decorator = click.option(
-        f"--{name}/--no-{name}" if kind is bool else f"--{name}",
-        field.name,
-        cls=GroupedOption,
-        type=None if kind is bool else kind,
-        default=default,
-        show_default=default is not None,
-        help=field.metadata["help"],
-    )
-
-    def decorate(function: Any) -> Any:
-        function = decorator(function)
-        function.__click_params__[-1].heading = heading
-        return function
-
-    return decorate
+def _names(settings: Settings) -> set[str]:
+    groups = [*FILTERS.values(), *OPTIMIZERS.values(), settings.config.task]
+    return {field.name for group in groups for field in group.fields()}
 
 
 def option_type(field: dataclasses.Field) -> Any:
     """Click's type of a field's values, with their range."""
-    meta, python_type = field.metadata, field.type
-    if isinstance(python_type, types.UnionType):  # X | None
-        python_type = typing.get_args(python_type)[0]
+    meta = field.metadata
+    kinds = [kind for kind in python_types(field) if kind is not types.NoneType]
     if meta["choices"]:
         return NearestChoice(meta["choices"])
-    if python_type is bool:
+    if len(kinds) > 1:
+        return NumberOrText()
+    if kinds == [bool]:
         return bool
-    if python_type is Path:
+    if kinds == [Path]:
         return click.Path(path_type=Path, file_okay=False)
     low = meta["above"] if meta["above"] is not None else meta["minimum"]
     high = meta["below"] if meta["below"] is not None else meta["maximum"]
-    range_type = click.IntRange if python_type is int else click.FloatRange
+    range_type = click.IntRange if kinds == [int] else click.FloatRange
     return range_type(
         min=low,
         max=high,

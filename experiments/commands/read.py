@@ -1,20 +1,20 @@
 """Verbs that read records and train nothing: list, show, plot, compare."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.commands.options import did_you_mean, json_option, picture_option
-from experiments.commands.sweep import show_sweep
+from experiments.commands.results import show_sweep
+from experiments.commands.shared import json_option, picture_option
+from experiments.files import json_text
+from experiments.methods.named import did_you_mean, filters_of, in_effect
 from experiments.pictures.curves import plot_comparison
 from experiments.records.run import RecordError, RunDirectory, find_runs
+from experiments.records.sweep import SweepDirectory
 from experiments.results.milestones import milestones
-from experiments.results.table import SweepDirectory
 from experiments.screen import console
-from experiments.screen.console import MILESTONE_TEXT
-from experiments.tasks import published_accuracy
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 _LISTED = {"t_fit_99": "fit 99", "t_gen_99": "gen 99"}
@@ -27,7 +27,7 @@ def list_runs(root: Path, as_json: bool) -> None:
     """List the runs below ROOT (default: runs) with settings, state and milestones."""
     runs = [_describe(run) for run in find_runs(root)]
     if as_json:
-        print(json.dumps(runs))
+        print(json_text(runs))
         return
     columns = (
         "run",
@@ -46,7 +46,7 @@ def list_runs(root: Path, as_json: bool) -> None:
             [
                 Path(run["run"]).relative_to(root),
                 run["config"].get("operation", run["config"]["task"]),
-                _filter_text(run["config"]),
+                _filters(run["config"]),
                 run["config"]["weight_decay"],
                 run["config"]["seed"],
                 run["state"],
@@ -71,12 +71,12 @@ def show(run: Path, as_json: bool) -> None:
         return
     record = _open(run)
     if as_json:
-        print(json.dumps(_describe(record)))
+        print(json_text(_describe(record)))
         return
-    config = record.config()
+    config = in_effect(record.config())
     console.print_table("Settings", ("", "value"), list(config.items()))
     if record.summary_file.exists():
-        console.print_summary(record.summary(), run)
+        console.print_summary(record.summary(), record.facts().milestones, run)
     else:
         described = _describe(record)
         print(f"{described['state']}, at step {described['steps']}")
@@ -89,7 +89,7 @@ def show(run: Path, as_json: bool) -> None:
 def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
     """Draw the curves of several RUNS in one picture, from their records alone."""
     records = [_open(path) for path in runs]
-    configs = [record.config() for record in records]
+    configs = [in_effect(record.config()) for record in records]
     differing = _differing(configs)
     if by is not None:
         known = set(configs[0]).intersection(*configs)
@@ -114,23 +114,25 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
 @json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs: the settings that differ, and milestones side by side."""
-    runs = [_describe(_open(path)) for path in (first, second)]
+    records = [_open(path) for path in (first, second)]
+    runs = [_describe(record) for record in records]
     configs = [run["config"] for run in runs]
     settings = {n: [c.get(n) for c in configs] for n in _differing(configs)}
     results: dict[str, list[Any]] = {
         "state": [run["state"] for run in runs],
         "steps": [run["steps"] for run in runs],
     }
-    found = {n: 0 for run in runs for n in run["milestones"] if n in MILESTONE_TEXT}
+    words = {n for r in records for n in console.words_of(r.facts().milestones)}
+    found = {n: 0 for run in runs for n in run["milestones"] if n in words}
     results |= {n: [run["milestones"].get(n) for run in runs] for n in found}
     names = {name for run in runs for name in run["final"]} - {"step"}
     results |= {n: [run["final"].get(n) for run in runs] for n in sorted(names)}
     if as_json:
-        print(json.dumps({"settings": settings, "results": results}))
+        print(json_text({"settings": settings, "results": results}))
         return
     header = ("", first.name, second.name)
     for title, rows in (("Settings that differ", settings), ("Results", results)):
-        cells = [[name, *map(_number, values)] for name, values in rows.items()]
+        cells = [[name, *values] for name, values in rows.items()]
         console.print_table(title, header, cells)
 
 
@@ -148,34 +150,20 @@ def _open(path: Path) -> RunDirectory:
 def _describe(run: RunDirectory) -> dict[str, Any]:
     """Settings, state and results of a run, whatever its state."""
     metrics = run.metrics()
-    summary = run.summary() if run.summary_file.exists() else {}
-    stopped = "killed" if metrics else "not started"
-    state = summary.get("status") or ("running" if run.is_locked() else stopped)
     return {
         "run": str(run.path),
-        "config": run.config(),
-        "state": state,
+        "config": in_effect(run.config()),
+        "state": run.status(),
         "steps": int(metrics["step"][-1]) if metrics else 0,
-        "milestones": milestones(metrics, published_accuracy(run.config())),
+        "milestones": milestones(metrics, run.facts().milestones),
         "final": {name: float(values[-1]) for name, values in metrics.items()},
     }
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:
-    return [
-        name
-        for name in configs[0]
-        if any(config.get(name) != configs[0][name] for config in configs)
-    ]
+    names = {name: None for config in configs for name in config}
+    return [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
 
 
-def _filter_text(config: dict[str, Any]) -> str:
-    return {
-        "none": "none",
-        "ema": f"ema {config['alpha']:g}/{config['lamb']:g}",
-        "ma": f"ma {config['window_size']}/{config['lamb']:g}",
-    }[config["filter"]]
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.4g}" if isinstance(value, float) else value
+def _filters(config: Mapping[str, Any]) -> str:
+    return " + ".join(filter.label() for filter in filters_of(config)) or "none"

@@ -1,72 +1,107 @@
 """The verb ``sweep``: many runs of a task at once, their table and their pictures."""
 
-import hashlib
-import json
 import shlex
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 
-from experiments.commands.options import (
-    GroupedCommand,
+from experiments.commands.grouped import GroupedCommand
+from experiments.commands.options import build, files_of, task_options, tell_idle
+from experiments.commands.results import show_sweep
+from experiments.commands.shared import (
     checkpoint_seconds_option,
     force_option,
     json_option,
     run_dir_option,
-    task_options,
-    warn_of_idle_options,
 )
-from experiments.host import loop as runner
-from experiments.host.sweep import (
-    WAYS,
-    default_way,
-    lanes_of,
-    program_key,
-    train_sweep,
-)
-from experiments.pictures.sweep import plot_sweep
-from experiments.records.run import INTERRUPTED, run_name
-from experiments.results.table import (
-    NOT_STARTED,
-    SweepDirectory,
-    by_setting,
-    is_time,
-    matters,
-    milestone_of,
-    short,
-    swept,
-)
+from experiments.commands.values import Values
+from experiments.files import json_text
+from experiments.host.data import DataSets
+from experiments.host.groups import lanes_of, program_key
+from experiments.host.limits import check_memory
+from experiments.host.loop import SaveEvery
+from experiments.host.sweep import WAYS, How, default_way, train_sweep
+from experiments.records.status import UNFINISHED, Exit
+from experiments.records.sweep import SweepDirectory
 from experiments.screen import console
 from experiments.screen.progress import sweep_progress
-from experiments.settings.axes import Range, Values, combinations, configurations
-from experiments.settings.config import Config
-from experiments.tasks import TASKS, Task
+from experiments.settings.axes import combinations, options_of
+from experiments.settings.config import Settings
+from experiments.settings.flat import sweep_name, values_of
+from experiments.settings.presets import PRESETS
+from experiments.settings.task import Task
+from experiments.tasks import TASKS
 
-_ROWS = 20
-_INTERRUPTED = 130
+_ROWS = 40
 
 
-@click.group()
+class _Sweeps(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """``sweep --file FILE``: the task is in the file."""
+        if len(args) > 1 and args[0] == "--file":
+            args = [str(_read(Path(args[1])).get("task", "")), *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Sweeps)
 def sweep() -> None:
     """Train many runs of a task at once: every combination of the values given.
 
     \b
-    sweep modular --seeds 16 --filter ema --alpha 0.9,0.98 --lamb 1,2,5
+    sweep modular --seeds 16 --filter none,ema,ma --lamb 1,2,5
+    sweep modular --filter none,ema:alpha=0.9:lamb=1,ema+ma --seeds 3
     sweep mnist --seeds 3 --learning-rate 1e-4:1e-2:log --samples 20
+    sweep --file experiments/studies/mnist.toml
 
     Every option of `train` takes several values, separated by commas, or, if it is a
-    number, a range LOW:HIGH or LOW:HIGH:log to draw from.
+    number, a range LOW:HIGH or LOW:HIGH:log to draw from. Methods may have values of
+    their own, and be joined to a chain by +.
     """  # noqa: D301
 
 
-def add_sweep_command(task: type[Task]) -> None:
-    """Add ``sweep TASK``."""
+def _read(path: Path) -> dict[str, Any]:
+    """A sweep's file: names of options and their values."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--file {path}: {error}") from None
 
+
+def _file_option(task: type[Task]) -> Any:
+    """Decorator: ``--file``, whose settings any other option overrides."""
+
+    def apply(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+        del param
+        if path is None:
+            return
+        values = {n.replace("-", "_"): v for n, v in _read(path).items()}
+        if values.pop("task", task.name) != task.name:
+            raise click.UsageError(f"--file {path} is of another task.")
+        known = {param.name for param in ctx.command.params}
+        if unknown := sorted(values.keys() - known - {"preset"}):
+            raise click.UsageError(f"--file {path}: no option {unknown[0]!r}.")
+        preset = values.pop("preset", None)
+        start = PRESETS[task.name][preset]() if preset else {}
+        ctx.default_map = start | values
+
+    return click.option(
+        "--file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=apply,
+        help="A file of options, NAME = VALUE or [VALUE, …], as in TOML; any other "
+        "option overrides them.",
+    )
+
+
+def _add(task: type[Task]) -> None:
     @sweep.command(task.name, cls=GroupedCommand, help=task.__doc__)
     @task_options(task, of=Values)
+    @_file_option(task)
     @click.option(
         "--seeds",
         type=click.IntRange(1),
@@ -126,166 +161,76 @@ def add_sweep_command(task: type[Task]) -> None:
         as_json: bool,
         **values: Any,
     ) -> None:
+        data = DataSets(files_of(values))
         try:
-            options = {n: (v,) if not _is_many(v) else v for n, v in values.items()}
-            _check(options)
-            _add_seeds(options, seeds)
-            settings = combinations(
-                options, zipped=zipped, samples=samples, sample_seed=sample_seed
+            rows = combinations(
+                options_of(values, seeds),
+                zipped=zipped,
+                samples=samples,
+                sample_seed=sample_seed,
             )
-            configs = configurations(task, settings)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        warn_of_idle_options(ctx)
+        settings = build(task, rows)
+        tell_idle(ctx, settings)
         way = default_way() if way == "auto" else way
-        directory = SweepDirectory(run_dir or Path("runs") / _name(configs))
+        directory = SweepDirectory(run_dir or Path("runs") / sweep_name(settings))
         if dry_run:
-            _print_plan(configs, directory, way, as_json)
+            _print_plan(settings, directory, way, as_json)
             return
-        for config in {c.static(): c for c in configs}.values():
-            runner.check_memory(config)
-        directory.write_plan(
-            lanes_of(directory.path, configs),
-            shlex.join(["python", "-m", "experiments", *ctx.find_root().obj]),
-        )
-        with sweep_progress(
-            len(configs),
-            {run_name(c): c.training.steps for c in configs},
-            silent=as_json,
-        ) as progress:
+        for each in {program_key(each): each for each in settings}.values():
+            check_memory(each.config, data.of(each.config.task))
+        lanes = lanes_of(directory.path, settings)
+        arguments = ctx.find_root().obj
+        budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
+        with sweep_progress(budgets, silent=as_json) as progress:
             train_sweep(
-                directory.path,
-                configs,
+                directory,
+                lanes,
+                How(progress, data, SaveEvery(checkpoint_seconds), arguments),
                 way=way,
-                progress=progress,
+                command=shlex.join(["python", "-m", "experiments", *arguments]),
                 at_once=cores,
                 force=force,
-                checkpoint_seconds=checkpoint_seconds,
-                arguments=ctx.find_root().obj,
             )
         frame = show_sweep(directory, as_json)
-        if frame["status"].is_in([INTERRUPTED, NOT_STARTED]).any():
+        if frame["status"].is_in(UNFINISHED).any():
             if not as_json:
-                console.console.print(
-                    "Interrupted: the same command, without --force, goes on."
-                )
-            ctx.exit(_INTERRUPTED)
+                console.say("Interrupted: the same command, without --force, goes on.")
+            ctx.exit(Exit.INTERRUPTED)
 
 
 for _task in TASKS.values():
-    add_sweep_command(_task)
-
-
-def show_sweep(directory: SweepDirectory, as_json: bool) -> pl.DataFrame:
-    """Write table and pictures from the records, and print what the seeds say."""
-    frame = directory.write_table()
-    pictures = plot_sweep(directory.path, frame)
-    rows = by_setting(frame)
-    if as_json:
-        counts = dict(frame["status"].value_counts().iter_rows())
-        found = {"sweep": str(directory.path), "lanes": len(frame), "status": counts}
-        print(json.dumps(found | {"milestone": milestone_of(frame), "settings": rows}))
-        return frame
-    milestone, names = milestone_of(frame), swept(frame)
-    columns = [*names, "lanes", "median", "range", "at the end"]
-    if is_time(milestone):
-        columns.insert(-3, "reached")
-    unfinished = any(row["unfinished"] for row in rows)
-    if unfinished:
-        columns.append("unfinished")
-    count = f"{len(rows)} setting{'s' if len(rows) > 1 else ''}"
-    if len(rows) > _ROWS:
-        count += f", the best {_ROWS}"
-    console.print_table(
-        f"{len(frame)} lanes of {frame['task'][0]}, {count}: {milestone}",
-        columns,
-        [
-            _cells(row, names, is_time(milestone))
-            + ([row["unfinished"]] if unfinished else [])
-            for row in rows[:_ROWS]
-        ],
-    )
-    for status, count in sorted(frame["status"].value_counts().iter_rows()):
-        print(f"{count:5} {status}")
-    if "seconds" in frame.columns:
-        print(f"{frame['seconds'].sum() or 0:,.0f} seconds, summed over the lanes")
-    print("wrote", ", ".join(map(str, [directory.table_file, *pictures])))
-    return frame
-
-
-def _cells(row: dict[str, Any], names: Sequence[str], is_time: bool) -> list[Any]:
-    known = [value for value in row["values"] if value is not None]
-    never = len(row["values"]) - len(known)
-    spread = None
-    if known:
-        least, largest = short(min(known)), short(max(known))
-        spread = f"{least} – {'never' if never else largest}"
-    median = short(row["median"]) if row["median"] is not None else None
-    if median is None and row["values"]:
-        median = "never"
-    final = row["final"] if row["final"] is None else f"{row['final']:.4g}"
-    cells = [row[n] if matters(row, n) else None for n in names]
-    cells.append(row["lanes"])
-    if is_time:
-        cells.append(f"{row['reached']} of {len(row['values'])}")
-    return [*cells, median, spread, final]
-
-
-def _is_many(value: Any) -> bool:
-    return isinstance(value, (tuple, Range))
-
-
-def _check(options: dict[str, Any]) -> None:
-    """Lanes are told apart by all settings but the steps."""
-    if not isinstance(options["steps"], tuple) or len(options["steps"]) > 1:
-        raise ValueError("--steps takes one value: the same budget for every lane.")
-
-
-def _add_seeds(options: dict[str, Any], seeds: int | None) -> None:
-    if seeds is None:
-        return
-    if len(options["seed"]) > 1:
-        raise ValueError("--seeds N counts from one --seed; it was given several.")
-    first = options["seed"][0]
-    options["seed"] = tuple(range(first, first + seeds))
-
-
-def _name(configs: Sequence[Config]) -> str:
-    """A name that is a function of the lanes."""
-    names = "\n".join(map(run_name, configs))
-    digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-    return f"sweep-{configs[0].task.name}-{digest}"
+    _add(_task)
 
 
 def _print_plan(
-    configs: Sequence[Config], directory: SweepDirectory, way: str, as_json: bool
+    settings: Sequence[Settings], directory: SweepDirectory, way: str, as_json: bool
 ) -> None:
     """What ``--dry-run`` tells."""
-    programs = len({program_key(config) for config in configs})
-    steps = sum(config.training.steps for config in configs)
-    names = [n for n, v in configs[0].asdict().items() if _differs(configs, n)]
+    programs = len(set(map(program_key, settings)))
+    steps = sum(each.budget.steps for each in settings)
+    values = [values_of(each) for each in settings]
+    every = dict.fromkeys(name for row in values for name in row)
+    names = [n for n in every if len({row[n] for row in values if n in row}) > 1]
     plan = {
         "sweep": str(directory.path),
-        "lanes": len(configs),
+        "lanes": len(settings),
         "programs": programs,
         "steps": steps,
         "way": way,
-        "settings": [{n: c.asdict()[n] for n in names} for c in configs],
+        "settings": [{n: row.get(n) for n in names} for row in values],
     }
     if as_json:
-        print(json.dumps(plan))
+        print(json_text(plan))
         return
     if names:
-        shown = plan["settings"][: 2 * _ROWS]
-        more = f", the first {len(shown)}" if len(shown) < len(configs) else ""
-        rows = [[s[n] if matters(s, n) else None for n in names] for s in shown]
-        console.print_table(f"{len(configs)} lanes{more}", names, rows)
+        shown = values[:_ROWS]
+        more = f", the first {len(shown)}" if len(shown) < len(settings) else ""
+        rows = [[row.get(n) for n in names] for row in shown]
+        console.print_table(f"{len(settings)} lanes{more}", names, rows)
     print(
-        f"{len(configs)} lane{'s' * (len(configs) > 1)}, {programs} "
+        f"{len(settings)} lane{'s' * (len(settings) > 1)}, {programs} "
         f"program{'s' * (programs > 1)}, {steps:,} steps at most; {way}"
     )
-    console.console.print(f"Would be recorded in {directory.path}", soft_wrap=True)
-
-
-def _differs(configs: Sequence[Config], name: str) -> bool:
-    return len({config.asdict()[name] for config in configs}) > 1
+    console.say(f"Would be recorded in {directory.path}")

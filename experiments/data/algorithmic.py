@@ -37,9 +37,9 @@ _RESIDUE_OPERATIONS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarra
     "mix-sub": lambda x, y, p: np.where(x % 2 == 0, x + y, x - y),
 }
 _NONZERO_Y = ("mul", "div")
-_PERMUTATION_OPERATIONS = ("s5", "s5-conj", "s5-sandwich")
+PERMUTATIONS = ("s5", "s5-conj", "s5-sandwich")
 
-OPERATIONS = (*_RESIDUE_OPERATIONS, *_PERMUTATION_OPERATIONS)
+OPERATIONS = (*_RESIDUE_OPERATIONS, *PERMUTATIONS)
 """Names of all operations; ``mul`` is x·y with y ≠ 0, ``mul0`` with all y."""
 
 
@@ -66,7 +66,7 @@ def operation_table(
       >>> [tuple(map(int, row)) for row in zip(x, y, c)][:6]
       [(0, 1, 0), (0, 2, 0), (0, 3, 0), (0, 4, 0), (1, 1, 1), (1, 2, 3)]
     """
-    if operation in _PERMUTATION_OPERATIONS:
+    if operation in PERMUTATIONS:
         return _permutation_table(operation)
     first = 1 if operation in _NONZERO_Y else 0
     x, y = np.meshgrid(np.arange(p), np.arange(first, p), indexing="ij")
@@ -77,14 +77,14 @@ def operation_table(
 
 def table_size(operation: str, p: int) -> int:
     """Number of equations in the table of an operation."""
-    if operation in _PERMUTATION_OPERATIONS:
+    if operation in PERMUTATIONS:
         return 120**2
     return p * (p - 1) if operation in _NONZERO_Y else p**2
 
 
 def number_of_symbols(operation: str, p: int) -> int:
     """Number of different operands and answers: p, or 120 permutations."""
-    return 120 if operation in _PERMUTATION_OPERATIONS else p
+    return 120 if operation in PERMUTATIONS else p
 
 
 def _permutation_table(operation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

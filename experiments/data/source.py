@@ -22,9 +22,7 @@ import filelock
 import platformdirs
 
 from experiments.files import write_whole
-
-DATA_VARIABLE = "GROKFAST_DATA"
-"""Environment variable that names the data directory."""
+from experiments.settings.files import DATA_VARIABLE
 
 
 class DataError(ValueError):

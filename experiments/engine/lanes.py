@@ -15,31 +15,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.engine.train import (
-    StepLog,
-    TrainState,
-    evaluate,
-    initialize,
-    run_chunk,
-)
+from experiments.engine.evaluate import Evaluation, evaluate
+from experiments.engine.state import StepLog, TrainState
+from experiments.engine.train import initialize, run_chunk
 from experiments.settings.config import Config
+from experiments.settings.task import Data
 
 WAYS = ("vmap", "map")
 
 
-def stack(configs: Sequence[Config]) -> tuple[Config, dict[str, Any]]:
-    """The static part of some configurations, and their traced settings, ``[lanes]``.
+def stack(configs: Sequence[Config]) -> Config:
+    """Some configurations as one, whose leaves are ``[lanes]``.
 
     Raises:
       ValueError: they differ in a static setting.
     """
-    static, *others = {config.static(): None for config in configs}
+    first, *others = {jax.tree.structure(config): config for config in configs}.values()
     if others:
         raise ValueError(
-            f"lanes of one program must agree in what is static: {static}, {others[0]}."
+            f"lanes of one program must agree in what is static: {first}, {others[0]}."
         )
-    traced = [config.traced() for config in configs]
-    return static, {name: jnp.stack([t[name] for t in traced]) for name in traced[0]}
+    return jax.tree.map(lambda *a: jnp.stack(a), *(c.traced() for c in configs))
 
 
 def take(state: TrainState, lanes: np.ndarray) -> TrainState:
@@ -47,24 +43,21 @@ def take(state: TrainState, lanes: np.ndarray) -> TrainState:
     return TrainState(state.step, *jax.tree.map(lambda a: a[lanes], state[1:]))
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def initialize_lanes(config: Config, hyper: dict[str, Any]) -> TrainState:
+@jax.jit
+def initialize_lanes(config: Config, data: Data) -> TrainState:
     """The states before the first step; arguments as for :func:`run_chunk_of_lanes`."""
     # Looped in any case: the same initial weights as a run alone, bit for bit.
-    states = jax.lax.map(lambda h: initialize(config, h), hyper)
+    states = jax.lax.map(lambda c: initialize(c, data), config)
     return states._replace(step=states.step[0])
 
 
 @functools.partial(
-    jax.jit,
-    static_argnames=("config", "length", "way", "mesh"),
-    donate_argnames="state",
+    jax.jit, static_argnames=("length", "way", "mesh"), donate_argnames="state"
 )
 def run_chunk_of_lanes(
     config: Config,
     length: int,
-    hyper: dict[str, Any],
-    data: Any,
+    data: Data,
     state: TrainState,
     *,
     way: str,
@@ -73,9 +66,8 @@ def run_chunk_of_lanes(
     """``length`` training steps of every lane.
 
     Args:
-      config: what is static.
+      config: from :func:`stack`.
       length: number of steps, static.
-      hyper: what is traced, each ``[lanes]``.
       data: ``task.load()`` on the device, shared by the lanes.
       state: states before the first of these steps; donated.
       way: "vmap" or "map".
@@ -85,37 +77,38 @@ def run_chunk_of_lanes(
       The new states, and what each step told, ``[lanes, length]`` in front.
     """
 
-    def advance(hyper, state, data):
-        state, log = run_chunk(config, length, hyper, data, state)
+    def advance(config: Config, state: TrainState, data: Data) -> Any:
+        state, log = run_chunk(config, length, data, state)
         return state[1:], log
 
-    rest, log = _on_every_lane(advance, hyper, state, data, way, mesh)
+    rest, log = _on_every_lane(advance, config, state, data, way, mesh)
     return TrainState(state.step + length, *rest), log
 
 
-@functools.partial(jax.jit, static_argnames=("config", "way", "mesh"))
+@functools.partial(jax.jit, static_argnames=("way", "mesh"))
 def evaluate_lanes(
     config: Config,
-    hyper: dict[str, Any],
-    data: Any,
+    data: Data,
     state: TrainState,
+    due: tuple[jax.Array, ...],
     *,
     way: str,
     mesh: jax.sharding.Mesh | None = None,
-) -> dict[str, jax.Array]:
-    """The metrics of :func:`experiments.engine.train.evaluate`, each ``[lanes]``."""
+) -> Evaluation:
+    """The metrics of :func:`experiments.engine.evaluate.evaluate`, each ``[lanes]``."""
 
-    def measure(hyper, state, data):
-        return evaluate(config, hyper, data, state)
+    def measure(config: Config, state: TrainState, shared: Any) -> Any:
+        data, due = shared
+        return evaluate(config, data, state, due)
 
-    return _on_every_lane(measure, hyper, state, data, way, mesh)
+    return _on_every_lane(measure, config, state, (data, due), way, mesh)
 
 
 def _on_every_lane(
-    function: Callable[..., Any],
-    hyper: dict[str, Any],
+    function: Callable[[Config, TrainState, Any], Any],
+    config: Config,
     state: TrainState,
-    data: Any,
+    shared: Any,
     way: str,
     mesh: jax.sharding.Mesh | None,
 ) -> Any:
@@ -124,13 +117,13 @@ def _on_every_lane(
     The step is shared by all lanes, so that branches on it stay branches under vmap.
     """
 
-    def on_own(hyper, step, rest, data):
-        def one(hyper, rest):
-            return function(hyper, TrainState(step, *rest), data)
+    def on_own(config: Config, step: jax.Array, rest: Any, shared: Any) -> Any:
+        def one(config: Config, rest: Any) -> Any:
+            return function(config, TrainState(step, *rest), shared)
 
         if way == "vmap":
-            return jax.vmap(one)(hyper, rest)
-        return jax.lax.map(lambda lane: one(*lane), (hyper, rest))
+            return jax.vmap(one)(config, rest)
+        return jax.lax.map(lambda lane: one(*lane), (config, rest))
 
     if mesh is not None:
         lanes, everywhere = jax.P(mesh.axis_names[0]), jax.P()
@@ -141,4 +134,4 @@ def _on_every_lane(
             out_specs=lanes,
             check_vma=False,  # the step's random bits and branches carry no such types
         )
-    return on_own(hyper, state.step, tuple(state[1:]), data)
+    return on_own(config, state.step, tuple(state[1:]), shared)

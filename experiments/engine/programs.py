@@ -6,11 +6,12 @@ over holds ``EMPTY``, and what is computed there is of no account.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 
+from experiments.engine.evaluate import Evaluation, evaluate
 from experiments.engine.lanes import (
     evaluate_lanes,
     initialize_lanes,
@@ -18,29 +19,37 @@ from experiments.engine.lanes import (
     stack,
     take,
 )
-from experiments.engine.train import (
-    StepLog,
-    TrainState,
-    evaluate,
-    initialize,
-    run_chunk,
-)
+from experiments.engine.state import StepLog, TrainState
+from experiments.engine.train import initialize, run_chunk
 from experiments.settings.config import Config
+from experiments.settings.measure import Measure
+from experiments.settings.task import Data
 
 EMPTY = -1
 Slots = tuple[int, ...]
+Due = tuple[bool, ...]
+Tree = TypeVar("Tree")
 
 
 class Program(Protocol):
-    """What the host loop asks of a program."""
+    """What the host loop asks of a program.
+
+    Attributes:
+      measures: that every evaluation may take.
+    """
+
+    measures: tuple[Measure, ...]
 
     def slots(self) -> Slots:
         """The slots at the start."""
 
+    def padded(self, slots: Slots) -> Slots:
+        """With empty slots at the end, until every device has as many."""
+
     def initialize(self, slots: Slots) -> TrainState:
         """The state before the first step."""
 
-    def abstract_state(self, slots: Slots) -> Any:
+    def abstract_state(self, slots: Slots) -> TrainState:
         """Its shapes, types and shardings."""
 
     def advance(
@@ -48,44 +57,48 @@ class Program(Protocol):
     ) -> tuple[TrainState, StepLog]:
         """``length`` steps of every slot; the state is donated."""
 
-    def evaluate(self, slots: Slots, state: TrainState) -> dict[str, jax.Array]:
-        """Metrics of every slot."""
+    def evaluate(self, slots: Slots, state: TrainState, due: Due) -> Evaluation:
+        """Metrics of every slot, those of measures where they are due."""
 
-    def of_slot(self, tree: Any, slot: int) -> Any:
+    def of_slot(self, tree: Tree, slot: int) -> Tree:
         """What a state, a log or metrics hold for one slot."""
 
     def repack(self, slots: Slots, state: TrainState) -> tuple[Slots, TrainState]:
         """Without the empty slots, or with fewer of them."""
 
 
-class Alone:
+class SingleRun:
     """One run, by the engine's own program.
 
     Args:
       config: its settings.
-      data: ``config.task.load()``.
+      data: ``config.task.load()``, on the device or not yet.
       device: where to train; by default the first one.
     """
 
-    def __init__(self, config: Config, data: Any, device: jax.Device | None = None):
-        self._static = config.static()
+    def __init__(self, config: Config, data: Data, device: jax.Device | None = None):
+        self.measures = config.measures
         self._sharding = jax.sharding.SingleDeviceSharding(device or jax.devices()[0])
-        self._hyper = jax.device_put(config.traced(), self._sharding)
+        self._config = jax.device_put(config.traced(), self._sharding)
         self._data = jax.device_put(data, self._sharding)
 
     def slots(self) -> Slots:
         """One lane."""
         return (0,)
 
+    def padded(self, slots: Slots) -> Slots:
+        """One device has one slot."""
+        return slots
+
     def initialize(self, slots: Slots) -> TrainState:
         """See :class:`Program`."""
         del slots
-        return initialize(self._static, self._hyper)
+        return initialize(self._config, self._data)
 
-    def abstract_state(self, slots: Slots) -> Any:
+    def abstract_state(self, slots: Slots) -> TrainState:
         """See :class:`Program`."""
         del slots
-        state = jax.eval_shape(lambda h: initialize(self._static, h), self._hyper)
+        state = jax.eval_shape(initialize, self._config, self._data)
         return jax.tree.map(lambda a: _struct(a, self._sharding), state)
 
     def advance(
@@ -93,14 +106,14 @@ class Alone:
     ) -> tuple[TrainState, StepLog]:
         """See :class:`Program`."""
         del slots
-        return run_chunk(self._static, length, self._hyper, self._data, state)
+        return run_chunk(self._config, length, self._data, state)
 
-    def evaluate(self, slots: Slots, state: TrainState) -> dict[str, jax.Array]:
+    def evaluate(self, slots: Slots, state: TrainState, due: Due) -> Evaluation:
         """See :class:`Program`."""
         del slots
-        return evaluate(self._static, self._hyper, self._data, state)
+        return evaluate(self._config, self._data, state, due)
 
-    def of_slot(self, tree: Any, slot: int) -> Any:
+    def of_slot(self, tree: Tree, slot: int) -> Tree:
         """All of it."""
         del slot
         return tree
@@ -110,17 +123,18 @@ class Alone:
         return slots, state
 
 
-class Together:
+class BatchOfLanes:
     """Lanes as one program, divided among all devices.
 
     Args:
       configs: settings that agree in what is static.
-      data: ``task.load()``.
+      data: ``task.load()``, on the device or not yet.
       way: "vmap" or "map"; see :mod:`experiments.engine.lanes`.
     """
 
-    def __init__(self, configs: Sequence[Config], data: Any, way: str = "vmap"):
-        self._static, self._hyper = stack(configs)
+    def __init__(self, configs: Sequence[Config], data: Data, way: str = "vmap"):
+        self.measures = configs[0].measures
+        self._lanes, self._config = len(configs), stack(configs)
         self._way = way
         self._devices = min(jax.device_count(), len(configs))
         self._mesh = None
@@ -132,22 +146,23 @@ class Together:
                 devices=jax.devices()[: self._devices],
             )
         self._data = jax.device_put(data, self._sharding(False))
-        self._hyper_of = functools.lru_cache(maxsize=2)(self._settings)
+        self._config_of = functools.lru_cache(maxsize=2)(self._settings)
 
     def slots(self) -> Slots:
-        """A slot a lane, and empty ones until every device has as many."""
-        lanes = len(next(iter(self._hyper.values())))
-        return (*range(lanes), *[EMPTY] * (-lanes % self._devices))
+        """A slot a lane."""
+        return self.padded(tuple(range(self._lanes)))
+
+    def padded(self, slots: Slots) -> Slots:
+        """See :class:`Program`."""
+        return (*slots, *[EMPTY] * (-len(slots) % self._devices))
 
     def initialize(self, slots: Slots) -> TrainState:
         """See :class:`Program`."""
-        return self._placed(initialize_lanes(self._static, self._hyper_of(slots)))
+        return self._placed(initialize_lanes(self._config_of(slots), self._data))
 
-    def abstract_state(self, slots: Slots) -> Any:
+    def abstract_state(self, slots: Slots) -> TrainState:
         """See :class:`Program`."""
-        state = jax.eval_shape(
-            lambda h: initialize_lanes(self._static, h), self._hyper_of(slots)
-        )
+        state = jax.eval_shape(initialize_lanes, self._config_of(slots), self._data)
         lanes = self._sharding(True)
         rest = jax.tree.map(lambda a: _struct(a, lanes), tuple(state[1:]))
         return TrainState(_struct(state.step, self._sharding(False)), *rest)
@@ -156,15 +171,19 @@ class Together:
         self, slots: Slots, length: int, state: TrainState
     ) -> tuple[TrainState, StepLog]:
         """See :class:`Program`."""
-        hyper, how = self._hyper_of(slots), {"way": self._way, "mesh": self._mesh}
-        return run_chunk_of_lanes(self._static, length, hyper, self._data, state, **how)
+        config = self._config_of(slots)
+        return run_chunk_of_lanes(
+            config, length, self._data, state, way=self._way, mesh=self._mesh
+        )
 
-    def evaluate(self, slots: Slots, state: TrainState) -> dict[str, jax.Array]:
+    def evaluate(self, slots: Slots, state: TrainState, due: Due) -> Evaluation:
         """See :class:`Program`."""
-        hyper, how = self._hyper_of(slots), {"way": self._way, "mesh": self._mesh}
-        return evaluate_lanes(self._static, hyper, self._data, state, **how)
+        config = self._config_of(slots)
+        return evaluate_lanes(
+            config, self._data, state, due, way=self._way, mesh=self._mesh
+        )
 
-    def of_slot(self, tree: Any, slot: int) -> Any:
+    def of_slot(self, tree: Tree, slot: int) -> Tree:
         """The slot's entry of every array that has lanes."""
         return jax.tree.map(lambda a: a[slot] if a.ndim else a, tree)
 
@@ -190,11 +209,11 @@ class Together:
         """Slots of a device, were they half as many."""
         return -(-(size // self._devices) // 2)
 
-    def _settings(self, slots: Slots) -> dict[str, jax.Array]:
+    def _settings(self, slots: Slots) -> Config:
         """The traced settings of every slot; an empty one has those of some lane."""
         lanes = np.maximum(slots, 0)
-        hyper = {name: values[lanes] for name, values in self._hyper.items()}
-        return jax.device_put(hyper, self._sharding(True))
+        config = jax.tree.map(lambda a: a[lanes], self._config)
+        return jax.device_put(config, self._sharding(True))
 
     def _placed(self, state: TrainState) -> TrainState:
         step = jax.device_put(state.step, self._sharding(False))

@@ -1,37 +1,40 @@
 """One run as the host sees it: its record, row by row, and when it is over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.engine.train import StepLog
+from experiments.engine.programs import Due
+from experiments.engine.state import StepLog
 from experiments.host.summary import Timer, summarize
-from experiments.records.run import INTERRUPTED, RecordError, RunDirectory
-from experiments.settings.config import Config
+from experiments.records.run import RecordError, RunDirectory
+from experiments.records.status import Status
+from experiments.settings.config import Settings
+from experiments.settings.measure import Measure
+from experiments.settings.task import Params
 
-COMPLETED = "completed"
-REACHED_TARGET = "reached target"
-DIVERGED = "diverged"
+Row = dict[str, Any]
 
 
 class Recorder:
     """Writes a run's rows; knows its target, and whether it diverged.
 
     Args:
-      config: all settings.
+      settings: of the run.
       run: where to record; locked, and prepared for these settings.
       on_evaluation: called with each row of metrics once it is recorded.
     """
 
     def __init__(
         self,
-        config: Config,
+        settings: Settings,
         run: RunDirectory,
-        on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
+        on_evaluation: Callable[[Row], None] = lambda row: None,
     ):
-        self.config, self.run = config, run
+        self.settings, self.run = settings, run
         self._on_evaluation = on_evaluation
+        self._columns: list[str] | None = None
         # A lane that was finished before its program was killed: the program goes on
         # from an older checkpoint, trains it again, and nothing of it is written.
         self.finished = run.summary_file.exists()
@@ -42,12 +45,12 @@ class Recorder:
         Raises:
           RecordError: the rows do not reach the checkpoint.
         """
-        training = self.config.training
+        budget = self.settings.budget
         self.diverged_at: int | None = None
         if self.finished:
             summary = self.run.summary()
-            self.reached_at = int(summary["steps"])
-            if summary["status"] == DIVERGED:  # one chunk more was trained
+            self.reached_at: int | None = int(summary["steps"])
+            if summary["status"] == Status.DIVERGED:  # one chunk more was trained
                 self.reached_at = self.boundary(self.reached_at)
             return
         if step is None:
@@ -60,13 +63,13 @@ class Recorder:
                     f"of step {step}; --force starts over."
                 )
             # A row off the grid ended a shorter run: more steps go on without it.
-            is_extra = step % training.eval_every and step < training.steps
+            is_extra = step % budget.eval_every and step < budget.steps
             self.run.cut(step, keep_row=not is_extra)
         self._timer = Timer(self.run.seconds())
         self.reached_at = self._first_reached()
 
     def record(
-        self, step: int, metrics: dict[str, Any], log: StepLog | None, lanes: int = 1
+        self, step: int, metrics: Mapping[str, Any], log: StepLog | None, lanes: int = 1
     ) -> None:
         """Write the row of an evaluation, unless the run had diverged before.
 
@@ -75,24 +78,37 @@ class Recorder:
           metrics: on the host.
           log: of the steps since the last evaluation, on the host; None for none.
           lanes: runs that shared the time since then.
+
+        Raises:
+          RecordError: the row has other columns than those before it, or the target is
+            none of them.
         """
         if self.diverged_at is not None or self.finished:
             return
         row = {"step": step, **metrics}
+        if self._columns is None:
+            self._columns = self._checked_columns(row)
         losses, projections = log or (np.empty(0), None)
         if projections is not None:
-            self.run.append_projections(projections)
-        self.run.append(row, self._timer.lap(step, lanes))
+            self.run.append_projections(np.asarray(projections))
+        self.run.append(self._columns, row, self._timer.lap(step, lanes))
         self._on_evaluation(row)
-        self.diverged_at = _first_non_finite(step, row, losses)
+        self.diverged_at = _first_non_finite(step, row, np.asarray(losses))
         if self.reached_at is None and self._is_reached(row):
             self.reached_at = step
 
     def boundary(self, step: int) -> int:
         """The next step after ``step`` that is evaluated."""
-        training = self.config.training
-        every = training.eval_every
-        return min((step // every + 1) * every, training.steps)
+        budget = self.settings.budget
+        every = budget.eval_every
+        return min((step // every + 1) * every, budget.steps)
+
+    def due(self, step: int, measures: Sequence[Measure]) -> Due:
+        """Which measures the evaluation at ``step`` takes: all at the last one."""
+        budget = self.settings.budget
+        number = step // budget.eval_every
+        last = step >= budget.steps
+        return tuple(last or number % measure.every == 0 for measure in measures)
 
     def is_over(self, step: int) -> bool:
         """Whether no step is to follow ``step``, as far as the rows so far tell.
@@ -101,14 +117,14 @@ class Recorder:
         """
         if self.diverged_at is not None:
             return True
+        if self.reached_at is None:
+            return step >= self.settings.budget.steps
         if self.finished:
             return step >= self.reached_at
-        if self.reached_at is None:
-            return step >= self.config.training.steps
         return step >= self.boundary(self.reached_at)
 
     def finish(
-        self, step: int, params: Any | None, arguments: Sequence[str] = ()
+        self, step: int, params: Params | None, arguments: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Write the summary; with it the run counts as finished, unless interrupted.
 
@@ -120,14 +136,16 @@ class Recorder:
         if self.finished:
             return self.run.summary()
         if self.diverged_at is not None:
-            status = DIVERGED
+            status = Status.DIVERGED
             params = None  # one chunk more was dispatched than recorded
         elif not self.is_over(step):
-            status = INTERRUPTED
+            status = Status.INTERRUPTED
+        elif self.reached_at is None:
+            status = Status.COMPLETED
         else:
-            status = COMPLETED if self.reached_at is None else REACHED_TARGET
+            status = Status.REACHED_TARGET
         summary = summarize(
-            self.config,
+            self.settings,
             self.run,
             self._timer,
             params,
@@ -138,20 +156,29 @@ class Recorder:
         self.run.write_summary(summary)
         return summary
 
-    def _is_reached(self, row: dict[str, Any]) -> bool:
-        target = self.config.training.stop_at
-        return target is not None and bool(row["validation_accuracy"] >= target)
+    def _checked_columns(self, row: Row) -> list[str]:
+        target = self.settings.budget.target
+        if target is not None and target.column not in row:
+            raise RecordError(
+                f"stop_at: no column {target.column!r} among the metrics: "
+                f"{', '.join(row)}."
+            )
+        return self.run.columns(list(row))
+
+    def _is_reached(self, row: Mapping[str, Any]) -> bool:
+        target = self.settings.budget.target
+        return target is not None and bool(target.is_met(row[target.column]))
 
     def _first_reached(self) -> int | None:
         """The first recorded step that meets the target."""
-        metrics = self.run.metrics()
-        for index, step in enumerate(metrics.get("step", ())):
-            if self._is_reached({name: col[index] for name, col in metrics.items()}):
-                return int(step)
-        return None
+        target, metrics = self.settings.budget.target, self.run.metrics()
+        if target is None or target.column not in metrics:
+            return None
+        pairs = zip(metrics["step"], metrics[target.column], strict=True)
+        return next((int(step) for step, value in pairs if target.is_met(value)), None)
 
 
-def _first_non_finite(step: int, row: dict[str, Any], losses: np.ndarray) -> int | None:
+def _first_non_finite(step: int, row: Row, losses: np.ndarray) -> int | None:
     """The step whose loss, before its update, was the first not to be finite."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:

@@ -12,7 +12,8 @@ import jax
 from experiments.records import provenance
 from experiments.records.run import RunDirectory
 from experiments.results.milestones import milestones
-from experiments.settings.config import Config
+from experiments.settings.config import Settings
+from experiments.settings.task import Params
 
 
 class Timer:
@@ -55,10 +56,10 @@ class Timer:
 
 
 def summarize(
-    config: Config,
+    settings: Settings,
     run: RunDirectory,
     timer: Timer,
-    params: Any | None,
+    params: Params | None,
     status: str,
     diverged_at: int | None,
     arguments: Sequence[str],
@@ -69,11 +70,11 @@ def summarize(
         "status": status,
         "steps": int(metrics["step"][-1]),
         "diverged_at_step": diverged_at,
-        "milestones": milestones(metrics, config.task.published_accuracy),
-        "milestone_resolution_steps": config.training.eval_every,
+        "milestones": milestones(metrics, settings.config.task.milestones),
+        "milestone_resolution_steps": settings.budget.eval_every,
         "final": {name: values[-1].item() for name, values in metrics.items()},
         "seconds": round(timer.seconds(), 3),
-        "ms_per_step": timer.ms_per_step(config.training.eval_every),
+        "ms_per_step": timer.ms_per_step(settings.budget.eval_every),
         "peak_memory_mib": provenance.peak_memory_mib(),
         "parameters": params and sum(p.size for p in jax.tree.leaves(params)),
         "parameters_sha256": params and provenance.tree_sha256(params),

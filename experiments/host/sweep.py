@@ -10,40 +10,48 @@ A lane that is finished stays finished; one that was interrupted or killed goes 
 its newest checkpoint, with the same numbers. A finished lane keeps no checkpoint.
 """
 
-import collections
 import concurrent.futures
 import contextlib
-import functools
-import hashlib
-import itertools
-import os
+import dataclasses
 import queue
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 
-from experiments.engine.programs import EMPTY, Alone, Program, Together
-from experiments.host import loop as runner
-from experiments.host.recorder import Recorder
-from experiments.records import provenance
-from experiments.records.checkpoint import Checkpoints
-from experiments.records.run import RunDirectory, run_name
+from experiments.engine.programs import EMPTY, BatchOfLanes, Program, SingleRun
+from experiments.engine.state import double_precision_for
+from experiments.host.data import DataSets
+from experiments.host.groups import (
+    Lane,
+    cores,
+    digest,
+    groups,
+    in_turn,
+    lanes_at_once,
+)
+from experiments.host.limits import check_disk, state_bytes
+from experiments.host.loop import SaveEvery, occupied, train_lanes
+from experiments.host.recorder import Recorder, Row
+from experiments.host.signals import stop_requests
+from experiments.records.checkpoint import Checkpoints, quiet_writer
+from experiments.records.run import RunDirectory
+from experiments.records.sweep import SweepDirectory
 from experiments.settings.config import Config
+from experiments.settings.task import Params
 
 WAYS = ("placed", "vmap", "map")
-_LARGEST_GROUP = 256
-_MEMORY_SHARE = 0.6  # of the device: packing lanes anew needs old and new states
+ProgramOf = Callable[[Sequence[Config]], Program]
 
 
 class Progress(Protocol):
     """What a sweep tells while it goes on; called by several threads."""
 
-    def advanced(self, lane: str, row: dict[str, Any]) -> None:
+    def advanced(self, lane: str, row: Row) -> None:
         """A lane has been evaluated."""
 
     def ended(self, lane: str, summary: dict[str, Any]) -> None:
@@ -55,106 +63,113 @@ def default_way() -> str:
     return "placed" if jax.default_backend() == "cpu" else "vmap"
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What the lanes of a sweep have in common.
 
+    Attributes:
+      progress: is told what happens.
+      data: data sets, as far as they are loaded.
+      save_every: time between checkpoints.
+      arguments: of the command line, for the summaries.
+      stop_requested: asked between two chunks.
+    """
 
-def lanes_of(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
-    """Where the lanes are recorded: names are a function of the settings alone."""
-    return [RunDirectory(root / "lanes" / run_name(config)) for config in configs]
+    progress: Progress
+    data: DataSets = dataclasses.field(default_factory=DataSets)
+    save_every: SaveEvery = dataclasses.field(default_factory=SaveEvery)
+    arguments: Sequence[str] = ()
+    stop_requested: Callable[[], bool] = lambda: False
 
 
 def train_sweep(
-    root: Path,
-    configs: Sequence[Config],
+    sweep: SweepDirectory,
+    lanes: Sequence[Lane],
+    how: How,
     *,
     way: str,
-    progress: Progress,
+    command: str,
     at_once: int | None = None,
     force: bool = False,
-    checkpoint_seconds: float = 60.0,
-    arguments: Sequence[str] = (),
 ) -> None:
     """Train every lane that is not finished yet.
 
     Ctrl-C or SIGTERM stops it after the chunks under way, saved; a second one at once.
 
     Args:
-      root: directory of the sweep.
-      configs: the lanes.
+      sweep: where it is recorded.
+      lanes: its runs, from :func:`experiments.host.groups.lanes_of`.
+      how: what the lanes have in common.
       way: one of ``WAYS``.
-      progress: is told what happens.
+      command: that makes the sweep, for its plan.
       at_once: lanes placed on a CPU at a time; by default one a core.
       force: start all lanes over.
-      checkpoint_seconds: wall time between checkpoints.
-      arguments: of the command line, for the summaries.
 
     Raises:
+      RecordError: another process trains the sweep; nothing of it is changed.
       OSError: a record cannot be written. All other lanes have been stopped, saved.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(RunDirectory(root).lock())
+        stack.enter_context(RunDirectory(sweep.path).lock())
+        sweep.write_plan([lane.run for lane in lanes], command)
         waiting = []
-        for config, run in zip(configs, lanes_of(root, configs), strict=True):
-            with run.lock():
-                if run.prepare(config, force=force):
-                    waiting.append((config, run))
+        for lane in lanes:
+            with lane.run.lock():
+                if lane.run.prepare(lane.settings, force=force):
+                    waiting.append(lane)
                 else:
-                    progress.ended(run.path.name, run.summary())
-        stop_requested = stack.enter_context(runner.stop_requests())
-        how = _How(progress, checkpoint_seconds, arguments, stop_requested)
+                    how.progress.ended(lane.run.path.name, lane.run.summary())
+        stack.enter_context(quiet_writer())
+        stop_requested = stack.enter_context(stop_requests())
+        how = dataclasses.replace(how, stop_requested=stop_requested)
         # Lanes that another way, or a program of other lanes, left unfinished start
         # over: a checkpoint of theirs might be ahead of their rows one day.
+        directory = sweep.path / "groups"
         if way == "placed" or not waiting:
-            _remove_groups(root, keep=())
+            _remove_groups(directory, keep=())
             _tell_which_start_over(waiting, {})
             _train_placed(waiting, at_once or cores(), how)
             return
-        for _, run in waiting:
-            shutil.rmtree(run.checkpoints, ignore_errors=True)
-        groups = {root / "groups" / _digest(g): g for g in _groups(configs)}
-        _remove_groups(root, keep=() if force else groups)
-        _tell_which_start_over(waiting, groups)
-        for checkpoints, group in groups.items():
-            _train_together(root, checkpoints, group, way, how)
-        _remove_groups(root, keep=groups)
+        for lane in waiting:
+            shutil.rmtree(lane.run.checkpoints, ignore_errors=True)
+        found = {directory / digest(g): g for g in groups(lanes, how.data.of)}
+        _remove_groups(directory, keep=() if force else found)
+        _tell_which_start_over(waiting, found)
+        for checkpoints, group in found.items():
+            _train_together(checkpoints, group, way, how)
+        _remove_groups(directory, keep=found)
 
 
-Lanes = Sequence[tuple[Config, RunDirectory]]
-
-
-class _How(NamedTuple):
-    """What all lanes have in common; see :func:`train_sweep`."""
-
-    progress: Progress
-    checkpoint_seconds: float
-    arguments: Sequence[str]
-    stop_requested: Callable[[], bool]
-
-
-def _train_placed(lanes: Lanes, cores: int, how: _How) -> None:
+def _train_placed(lanes: Sequence[Lane], cores: int, how: How) -> None:
     """Every worker takes the next lane that is left."""
-    left: queue.SimpleQueue[tuple[Config, RunDirectory]] = queue.SimpleQueue()
-    for lane in _programs_in_turn(lanes):
+    if not lanes:
+        return
+    left: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+    for lane in in_turn(lanes):
         left.put(lane)
-    failed, load = threading.Event(), functools.cache(lambda task: task.load())
+    failed = threading.Event()
 
     def stop() -> bool:
         return failed.is_set() or how.stop_requested()
 
+    own = dataclasses.replace(how, stop_requested=stop)
+
+    def alone_on(device: jax.Device) -> ProgramOf:
+        def program(configs: Sequence[Config]) -> Program:
+            (config,) = configs
+            data = how.data.on(device, config.task, config.training.dtype)
+            return SingleRun(config, data, device)
+
+        return program
+
     def work(device: jax.Device) -> None:
         while not stop():
             try:
-                config, run = left.get_nowait()
+                lane = left.get_nowait()
             except queue.Empty:
                 return
             try:
-                program = functools.partial(Alone, config, load(config.task), device)
-                own = how._replace(stop_requested=stop)
-                _train_group([(config, run)], program, run.checkpoints, own)
+                _train_group([lane], alone_on(device), lane.run.checkpoints, own)
             except BaseException:
                 failed.set()
                 raise
@@ -162,10 +177,8 @@ def _train_placed(lanes: Lanes, cores: int, how: _How) -> None:
     devices = jax.devices()
     if devices[0].platform == "cpu":
         # Threads that share the one device run side by side, and share its programs.
-        devices = devices[:1] * min(cores, _that_fit(lanes))
+        devices = devices[:1] * min(cores, lanes_at_once(lanes, how.data.of))
     workers = devices[: len(lanes)]
-    if not workers:
-        return
     pool = concurrent.futures.ThreadPoolExecutor(len(workers))
     futures = [pool.submit(work, device) for device in workers]
     pool.shutdown(wait=False)  # not by `with`: a second Ctrl-C must not wait for them
@@ -174,36 +187,17 @@ def _train_placed(lanes: Lanes, cores: int, how: _How) -> None:
         future.result()
 
 
-def _that_fit(lanes: Lanes) -> int:
-    """How many lanes fit into the memory at a time, by the size of their states."""
-    memory = provenance.memory_limit_bytes()
-    static = {config.static() for config, _ in lanes}
-    largest = max((runner.state_bytes(c)["total"] for c in static), default=1)
-    return max(1, int(_MEMORY_SHARE * memory / largest)) if memory else len(lanes)
-
-
-def _programs_in_turn(lanes: Lanes) -> Lanes:
-    """The first lane of every program, then the second …: compiled side by side."""
-    seen: collections.Counter[Config] = collections.Counter()
-    places = []
-    for config, _ in lanes:
-        places.append(seen[config.static()])
-        seen[config.static()] += 1
-    order = sorted(range(len(lanes)), key=places.__getitem__)
-    return [lanes[i] for i in order]
-
-
 def _tell_which_start_over(
-    lanes: Lanes, groups: Mapping[Path, Sequence[Config]]
+    lanes: Sequence[Lane], groups: Mapping[Path, Sequence[Lane]]
 ) -> None:
     """Warn of lanes that had begun and have no checkpoint to go on from."""
-    whole = [g for path, g in groups.items() if any(path.glob("*"))]
-    saved = {config for group in whole for config in group}
+    whole = [group for path, group in groups.items() if any(path.glob("*"))]
+    saved = {lane.settings for group in whole for lane in group}
     lost = sum(
-        run.metrics_file.exists()
-        and config not in saved
-        and not any(run.checkpoints.glob("*"))
-        for config, run in lanes
+        lane.run.metrics_file.exists()
+        and lane.settings not in saved
+        and not any(lane.run.checkpoints.glob("*"))
+        for lane in lanes
     )
     if lost:
         warnings.warn(
@@ -213,15 +207,8 @@ def _tell_which_start_over(
         )
 
 
-def _digest(configs: Sequence[Config]) -> str:
-    """A name for lanes that are one program."""
-    names = "\n".join(map(run_name, configs))
-    return hashlib.sha256(names.encode()).hexdigest()[:8]
-
-
-def _remove_groups(root: Path, keep: Collection[Path]) -> None:
+def _remove_groups(groups: Path, keep: Collection[Path]) -> None:
     """Remove checkpoints of programs, but for some."""
-    groups = root / "groups"
     for group in groups.glob("*"):
         if group not in keep:
             shutil.rmtree(group)
@@ -230,87 +217,59 @@ def _remove_groups(root: Path, keep: Collection[Path]) -> None:
 
 
 def _train_together(
-    root: Path,
-    checkpoints: Path,
-    configs: Sequence[Config],
-    way: str,
-    how: _How,
+    checkpoints: Path, lanes: Sequence[Lane], way: str, how: How
 ) -> None:
     """The lanes of a group as one program."""
-    lanes = list(zip(configs, lanes_of(root, configs), strict=True))
+
+    def together(configs: Sequence[Config]) -> Program:
+        return BatchOfLanes(configs, how.data.of(configs[0].task), way)
+
     while not how.stop_requested():
-        rest = [lane for lane in lanes if not lane[1].summary_file.exists()]
+        rest = [lane for lane in lanes if not lane.run.summary_file.exists()]
         if not rest:
             break
         # A checkpoint holds lanes that may be finished by now: all go on from there.
         chosen = lanes if any(checkpoints.glob("*")) else rest
-        data = configs[0].task.load()
-        program = functools.partial(Together, [c for c, _ in chosen], data, way)
-        _train_group(chosen, program, checkpoints, how)
+        _train_group(chosen, together, checkpoints, how)
 
 
 def _train_group(
-    lanes: Lanes,
-    make_program: Callable[[], Program],
+    lanes: Sequence[Lane],
+    program_of: ProgramOf,
     directory: Path,
-    how: _How,
+    how: How,
 ) -> None:
     """Train the lanes of one program, and finish each when it is over."""
 
-    def teller(run: RunDirectory) -> Callable[[dict[str, Any]], None]:
+    def teller(run: RunDirectory) -> Callable[[Row], None]:
         return lambda row: how.progress.advanced(run.path.name, row)
 
-    def finish(lane: int, step: int, params: Any) -> None:
+    def finish(lane: int, step: int, params: Params) -> None:
         summary = recorders[lane].finish(step, params, how.arguments)
-        how.progress.ended(lanes[lane][1].path.name, summary)
+        how.progress.ended(lanes[lane].run.path.name, summary)
 
+    config = lanes[0].settings.config
     with contextlib.ExitStack() as stack:
-        stack.enter_context(runner.double_precision_for(lanes[0][0]))
-        for _, run in lanes:
-            stack.enter_context(run.lock())
+        stack.enter_context(double_precision_for(config))
+        for lane in lanes:
+            stack.enter_context(lane.run.lock())
         directory.parent.mkdir(parents=True, exist_ok=True)
-        size = runner.state_bytes(lanes[0][0])["total"]
-        runner.check_disk(directory, len(lanes) * size)
-        recorders = [Recorder(config, run, teller(run)) for config, run in lanes]
-        program, checkpoints = make_program(), Checkpoints(directory)
-        step, slots, state = runner.train_lanes(
+        size = state_bytes(config, how.data.of(config.task)).total
+        check_disk(directory, len(lanes) * size)
+        recorders = [Recorder(*lane, teller(lane.run)) for lane in lanes]
+        program = program_of([lane.settings.config for lane in lanes])
+        checkpoints = Checkpoints(directory)
+        step, slots, state = train_lanes(
             recorders,
             program,
             checkpoints,
             stop_requested=how.stop_requested,
-            checkpoint_seconds=how.checkpoint_seconds,
+            save_every=how.save_every,
             on_end=finish,
         )
         checkpoints.close()
-        for slot, lane in enumerate(slots):
-            if lane != EMPTY:  # interrupted
-                finish(lane, step, program.of_slot(state.params, slot))
-        if not runner.occupied(slots):
+        for slot, number in enumerate(slots):
+            if number != EMPTY:  # interrupted
+                finish(number, step, program.of_slot(state.params, slot))
+        if not occupied(slots):
             shutil.rmtree(directory)
-
-
-def program_key(config: Config) -> str:
-    """Lanes with the same one can be one program."""
-    training = config.training
-    return repr((config.static(), training.steps, training.eval_every))
-
-
-def _groups(configs: Sequence[Config]) -> Iterator[list[Config]]:
-    """Lanes that can be one program and fit into the memory."""
-    ordered = sorted(configs, key=program_key)
-    for _, group in itertools.groupby(ordered, program_key):
-        members = list(group)
-        size = _largest_group(members)
-        for start in range(0, len(members), size):
-            yield members[start : start + size]
-
-
-def _largest_group(configs: Sequence[Config]) -> int:
-    """How many such lanes fit, by the compiler's account of one."""
-    memory = provenance.memory_limit_bytes()
-    if memory is None or len(configs) == 1:
-        return _LARGEST_GROUP
-    one = runner.expected_memory(configs[0])
-    devices = min(jax.device_count(), len(configs))
-    total = memory if jax.default_backend() == "cpu" else memory * devices
-    return min(_LARGEST_GROUP, max(1, int(_MEMORY_SHARE * total / one)))

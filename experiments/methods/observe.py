@@ -1,10 +1,12 @@
 """What a filter does to the gradient, measured as it passes."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from experiments.settings.task import PyTree
 
 
 class ObservedState(NamedTuple):
@@ -18,13 +20,28 @@ class ObservedState(NamedTuple):
       filter_cosine: cosine of the angle between g and ĝ: 1 without filter.
     """
 
-    inner: Any
+    inner: optax.OptState
     gradient_norm: jax.Array
     filter_share: jax.Array
     filter_cosine: jax.Array
 
 
 MEASURES = ("gradient_norm", "filter_share", "filter_cosine")
+
+State = TypeVar("State")
+
+
+def state_of(opt_state: PyTree, kind: type[State]) -> State:
+    """The one state of that type in a chain's: names of fields may be others' too.
+
+    Raises:
+      ValueError: there is none, or there are several.
+    """
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    found = [leaf for leaf in leaves if isinstance(leaf, kind)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} states of {kind.__name__}, one was expected.")
+    return found[0]
 
 
 def observe(
@@ -37,15 +54,22 @@ def observe(
     """
     tx = optax.with_extra_args_support(tx)
 
-    def init_fn(params):
+    def init_fn(params: optax.Params) -> ObservedState:
         # An array each: one buffer under three names could not be donated.
         nothing = (jnp.full([], jnp.nan, jnp.float32) for _ in MEASURES)
         return ObservedState(tx.init(params), *nothing)
 
-    def update_fn(updates, state, params=None, *, observed=True, **extra_args):
+    def update_fn(
+        updates: optax.Updates,
+        state: ObservedState,
+        params: optax.Params | None = None,
+        *,
+        observed: jax.typing.ArrayLike = True,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, ObservedState]:
         filtered, inner = tx.update(updates, state.inner, params, **extra_args)
 
-        def measure():
+        def measure() -> tuple[jax.Array, ...]:
             gradient_norm = optax.tree.norm(updates)
             filtered_norm = optax.tree.norm(filtered)
             share = optax.tree.norm(optax.tree.sub(filtered, updates)) / filtered_norm
@@ -60,25 +84,3 @@ def observe(
         return filtered, ObservedState(inner, *measured)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def measures(opt_state: Any) -> dict[str, jax.Array]:
-    """The measures of the last update, by name."""
-    return {name: optax.tree.get(opt_state, name) for name in MEASURES}
-
-
-def weight_norms(params: Any) -> dict[str, jax.Array]:
-    """‖θ‖ over all parameters as ``weight_norm``, and per layer.
-
-    A layer is a top-level entry of the parameters, or an item of a list there:
-    ``weight_norm_head``, ``weight_norm_blocks_0``.
-    """
-    layers: dict[str, list[jax.Array]] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        keys = [key.key for key in path]
-        depth = 2 if len(keys) > 1 and isinstance(keys[1], int) else 1
-        layers.setdefault("_".join(map(str, keys[:depth])), []).append(leaf)
-    norms = {
-        f"weight_norm_{name}": optax.tree.norm(tree) for name, tree in layers.items()
-    }
-    return {"weight_norm": optax.tree.norm(params), **norms}

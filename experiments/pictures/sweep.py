@@ -1,6 +1,5 @@
 """Pictures of a sweep, drawn from its table and its lanes' records."""
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,48 +10,45 @@ import matplotlib.ticker
 import numpy as np
 import polars as pl
 import scipy.stats
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.files import write_whole
-from experiments.host.recorder import DIVERGED
 from experiments.pictures.bands import STYLES, plot_bands
+from experiments.pictures.save import save
 from experiments.records.run import RunDirectory
-from experiments.results.table import (
-    by_setting,
-    is_time,
-    label,
-    matters,
-    milestone_of,
-    short,
-    swept,
-)
+from experiments.records.status import Status
+from experiments.results.numbers import short
+from experiments.results.table import by_setting, is_time, label, swept
 
 MOST_CURVES = 8
 """Settings in one picture of curves; of more, those that come first."""
 
 
-def plot_sweep(root: Path, frame: pl.DataFrame) -> list[Path]:
-    """Write the pictures that this sweep has; their paths."""
+def plot_sweep(root: Path, frame: pl.DataFrame, milestone: str) -> list[Path]:
+    """Write the pictures that this sweep has; their paths.
+
+    Args:
+      root: directory of the sweep.
+      frame: its table.
+      milestone: that its lanes are compared by.
+    """
     figures = {
-        "curves.png": curves(root, frame),
-        "survival.png": survival(frame),
-        "heat_map.png": heat_map(frame),
+        "curves.png": curves(root, frame, milestone),
+        "survival.png": survival(frame, milestone),
+        "heat_map.png": heat_map(frame, milestone),
     }
-    written = []
-    for name, figure in figures.items():
-        if figure is not None:
-            picture = io.BytesIO()
-            figure.savefig(picture, dpi=120, format="png")
-            write_whole(root / name, picture.getvalue())
-            written.append(root / name)
-    return written
+    drawn = {root / name: figure for name, figure in figures.items() if figure}
+    for path, figure in drawn.items():
+        save(figure, path)
+    return list(drawn)
 
 
-def curves(root: Path, frame: pl.DataFrame) -> Figure | None:
+def curves(root: Path, frame: pl.DataFrame, milestone: str) -> Figure | None:
     """Accuracy (or loss) and weight norm: median and band of each setting's seeds."""
     groups: dict[str, list[RunDirectory]] = {}
-    for name, lanes in _best(frame, frame.filter(pl.col("steps_trained") > 0)).items():
-        if diverged := int((lanes["status"] == DIVERGED).sum()):
+    begun = frame.filter(pl.col("steps_trained") > 0)
+    for name, lanes in _best(frame, begun, milestone).items():
+        if diverged := int((lanes["status"] == Status.DIVERGED).sum()):
             name = f"{name} ({diverged} of {len(lanes)} diverged)"
         groups[name] = [RunDirectory(root / "lanes" / lane) for lane in lanes["lane"]]
     if not groups:
@@ -60,21 +56,22 @@ def curves(root: Path, frame: pl.DataFrame) -> Figure | None:
     has_accuracy = "final_validation_accuracy" in frame.columns
     column = "validation_accuracy" if has_accuracy else "validation_loss"
     title = "Median over seeds, and quartiles (of fewer than 5 seeds the range)"
-    return plot_bands(groups, (column, "weight_norm"), _with_note(title, frame))
+    return plot_bands(
+        groups, (column, "weight_norm"), _with_note(title, frame, milestone)
+    )
 
 
-def survival(frame: pl.DataFrame) -> Figure | None:
+def survival(frame: pl.DataFrame, milestone: str) -> Figure | None:
     """Fraction of seeds that have not reached the milestone yet: Kaplan and Meier.
 
     A lane that never reached it is censored at its last step; one that diverged, which
     never will, at the budget. None if the task has no such milestone.
     """
-    milestone = milestone_of(frame)
     if not is_time(milestone) or milestone not in frame.columns:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = figure.subplots()
-    best = _best(frame, frame.filter(pl.col("steps_trained") > 0))
+    best = _best(frame, frame.filter(pl.col("steps_trained") > 0), milestone)
     for style, (name, lanes) in zip(
         itertools.cycle(STYLES), best.items(), strict=False
     ):
@@ -95,7 +92,7 @@ def survival(frame: pl.DataFrame) -> Figure | None:
     )
     ax.grid(alpha=0.25)
     ax.legend(fontsize=8)
-    figure.suptitle(_with_note("Not yet grokked", frame), fontsize=11)
+    figure.suptitle(_with_note("Not yet grokked", frame, milestone), fontsize=11)
     return figure
 
 
@@ -105,7 +102,9 @@ def survival_curve(
     """Steps, from 0 to the last that was seen, and the fraction not there yet."""
     reached = lanes[milestone].is_not_null().to_numpy()
     ends = np.where(
-        lanes["status"].to_numpy() == DIVERGED, lanes["steps"], lanes["steps_trained"]
+        lanes["status"].to_numpy() == Status.DIVERGED,
+        lanes["steps"],
+        lanes["steps_trained"],
     )
     times = np.where(reached, lanes[milestone].fill_null(0), ends).astype(float)
     data = scipy.stats.CensoredData.right_censored(times, ~reached)
@@ -117,13 +116,13 @@ def survival_curve(
     return steps, fractions
 
 
-def heat_map(frame: pl.DataFrame) -> Figure | None:
+def heat_map(frame: pl.DataFrame, milestone: str) -> Figure | None:
     """The milestone's median over two swept numbers; a panel for each other setting.
 
     Lists give tiles, with the median written in; drawn values give dots. A cross: most
     seeds never got there. None if fewer than two numbers were swept.
     """
-    names, found = swept(frame), by_setting(frame)
+    names, found = swept(frame), by_setting(frame, milestone)
     axes, rows = _axes_of_map(names, found)
     if not any(row["median"] is not None for row in rows):
         return None
@@ -154,13 +153,11 @@ def heat_map(frame: pl.DataFrame) -> Figure | None:
     for ax in grid[len(shown) :]:
         ax.set_axis_off()
     mappable = mpl.cm.ScalarMappable(norm, colors)
-    bar = figure.colorbar(
-        mappable, ax=list(grid), label=f"median {milestone_of(frame)}"
-    )
+    bar = figure.colorbar(mappable, ax=list(grid), label=f"median {milestone}")
     for ticks in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
         ticks(mpl.ticker.ScalarFormatter(useOffset=False))
     note = "" if len(shown) == len(panels) else f" (best {len(shown)} of {len(panels)})"
-    never = "; × never in most" if is_time(milestone_of(frame)) else ""
+    never = "; × never in most" if is_time(milestone) else ""
     figure.suptitle(f"Median over seeds{never}{note}", fontsize=11)
     return figure
 
@@ -169,16 +166,17 @@ def _axes_of_map(
     names: Sequence[str], rows: Sequence[dict[str, Any]]
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """Two numbers of which both have several values where they matter; those rows."""
-    numbers = [n for n in names if all(type(row[n]) in (int, float) for row in rows)]
+    kinds = (int, float, type(None))
+    numbers = [n for n in names if all(type(row[n]) in kinds for row in rows)]
     for axes in itertools.combinations(numbers, 2):
-        chosen = [row for row in rows if all(matters(row, name) for name in axes)]
+        chosen = [row for row in rows if all(row[name] is not None for name in axes)]
         if all(len({row[name] for row in chosen}) > 1 for name in axes):
             return axes, chosen
     return (), []
 
 
 def _tiles(
-    ax: Any,
+    ax: Axes,
     rows: Sequence[dict[str, Any]],
     names: Sequence[str],
     norm: Any,
@@ -203,7 +201,7 @@ def _tiles(
 
 
 def _dots(
-    ax: Any,
+    ax: Axes,
     rows: Sequence[dict[str, Any]],
     names: Sequence[str],
     norm: Any,
@@ -219,19 +217,21 @@ def _dots(
             getattr(ax, f"set_{axis}scale")("log")
 
 
-def _best(frame: pl.DataFrame, lanes: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+def _best(
+    frame: pl.DataFrame, lanes: pl.DataFrame, milestone: str
+) -> Mapping[str, pl.DataFrame]:
     """The lanes of the best settings, by label."""
     names = swept(frame)
     best: dict[str, pl.DataFrame] = {}
-    for row in by_setting(frame)[:MOST_CURVES]:
+    for row in by_setting(frame, milestone)[:MOST_CURVES]:
         chosen = lanes.filter([pl.col(n).eq_missing(row[n]) for n in names] or True)
         if len(chosen):
             best[label(row, names) or "all seeds"] = chosen
     return best
 
 
-def _with_note(title: str, frame: pl.DataFrame) -> str:
-    settings = len(by_setting(frame))
+def _with_note(title: str, frame: pl.DataFrame, milestone: str) -> str:
+    settings = len(by_setting(frame, milestone))
     if settings <= MOST_CURVES:
         return title
     return f"{title}: the best {MOST_CURVES} of {settings} settings"

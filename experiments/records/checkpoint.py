@@ -5,30 +5,23 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments.records.provenance import tree_sha256
+from experiments.records.provenance import sha256_of_leaves, tree_sha256
 from experiments.records.run import RecordError
 
-# Orbax also logs, traceback and all, the errors that it raises.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
-
-# Once one array cannot be written, the writer's other threads report theirs to an event
-# loop that is closed: a traceback each, which buries the error itself.
-_unraisablehook = sys.unraisablehook
+Slots = tuple[int, ...]
+State = Any  # a pytree of arrays, or of their shapes, types and shardings
 
 
-def _all_but_late_reports(unraisable: Any) -> None:
-    error = unraisable.exc_value
-    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-        _unraisablehook(unraisable)
-
-
-sys.unraisablehook = _all_but_late_reports
+class Damaged(Exception):
+    """A checkpoint's bytes cannot be read, or are not those that were written."""
 
 
 class Checkpoints:
@@ -47,7 +40,7 @@ class Checkpoints:
         self._directory = Path(directory).absolute()
         self._manager = self._open()
 
-    def save(self, step: int, slots: Sequence[int], state: Any) -> None:
+    def save(self, step: int, slots: Slots, state: State) -> None:
         """Copy the state, then write it and its SHA-256 in the background.
 
         ``slots`` tell which lane each part of the state belongs to. An error of an
@@ -63,24 +56,30 @@ class Checkpoints:
             self._manager.save(step, args=arguments)
 
     def restore(
-        self, abstract_state: Callable[[tuple[int, ...]], Any]
-    ) -> tuple[int, tuple[int, ...], Any] | None:
+        self,
+        abstract_state: Callable[[Slots], State],
+        padded: Callable[[Slots], Slots] = lambda slots: slots,
+    ) -> tuple[int, Slots, State] | None:
         """Step, slots and state of the newest checkpoint that is whole; None if none.
 
-        One that cannot be read is renamed ``damaged-checkpoint-STEP``, with a warning.
+        One whose bytes cannot be read, or have changed since they were written, is
+        renamed ``damaged-checkpoint-STEP``, with a warning.
 
         Args:
           abstract_state: for some slots, the state's shapes, types and shardings.
+          padded: the slots with as many empty ones as the devices ask for.
 
         Raises:
-          RecordError: there are checkpoints, and none is whole.
+          RecordError: there are checkpoints, and none is whole; or one is, of a state
+            of another structure.
+          Exception: whatever else kept a whole one from being restored.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                return step, *self._restore(step, abstract_state)
-            except Exception as error:  # whatever it is, an older one may be whole
-                self._set_aside(step, str(error).splitlines()[0])
+                return step, *self._restore(step, abstract_state, padded)
+            except Damaged as error:  # an older one may be whole
+                self._set_aside(step, str(error))
         if steps:
             raise RecordError(
                 f"no checkpoint in {self._directory.parent} can be read: they are set "
@@ -89,17 +88,81 @@ class Checkpoints:
         return None
 
     def _restore(
-        self, step: int, abstract_state: Callable[[tuple[int, ...]], Any]
-    ) -> tuple[tuple[int, ...], Any]:
-        def read(**items: Any) -> Any:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-
-        notes = read(notes=ocp.args.JsonRestore())["notes"]
-        slots = tuple(notes["slots"])
-        state = read(state=ocp.args.StandardRestore(abstract_state(slots)))["state"]
+        self,
+        step: int,
+        abstract_state: Callable[[Slots], State],
+        padded: Callable[[Slots], Slots],
+    ) -> tuple[Slots, State]:
+        notes = self._notes(step)
+        slots: Slots = tuple(notes["slots"])
+        wider = padded(slots)
+        try:
+            if wider != slots:
+                return wider, self._padded(step, abstract_state(wider), len(slots))
+            target = ocp.args.StandardRestore(abstract_state(slots))
+            state = self._read(step, state=target)["state"]
+        except Exception as error:
+            self._check_bytes(step, notes["sha256"], abstract_state(wider))
+            error.add_note(f"checkpoint {step} of {self._directory} is whole")
+            raise
         if tree_sha256(state) != notes["sha256"]:
-            raise ValueError("its contents have changed since they were written")
+            raise Damaged("its contents have changed since they were written")
         return slots, state
+
+    def _padded(self, step: int, wanted: State, count: int) -> State:
+        """The state with more slots: the added ones hold what the first one holds."""
+        _check_structure(step, self._directory, self._leaves(step), wanted)
+        leaves = self._leaves(step)
+
+        def placed(path: Any, a: jax.ShapeDtypeStruct) -> jax.Array:
+            value = leaves[_name(path)]
+            if value.ndim and len(value) == count:
+                more = np.repeat(value[:1], a.shape[0] - count, axis=0)
+                value = np.concatenate([value, more])
+            return jax.device_put(value, a.sharding)
+
+        return jax.tree_util.tree_map_with_path(placed, wanted)
+
+    def _check_bytes(self, step: int, sha256: str, wanted: State) -> None:
+        """Read everything again, plainly: is it the checkpoint that is to blame?
+
+        Raises:
+          Damaged: it is.
+          RecordError: it is whole, and of a state of another structure.
+        """
+        leaves = self._leaves(step)
+        _check_structure(step, self._directory, leaves, wanted)
+        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(wanted)[0]]
+        if sha256_of_leaves([(path, leaves[_name(path)]) for path in paths]) != sha256:
+            raise Damaged("its contents have changed since they were written")
+
+    def _notes(self, step: int) -> dict[str, Any]:
+        try:
+            return dict(self._read(step, notes=ocp.args.JsonRestore())["notes"])
+        except (MemoryError, PermissionError):
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Damaged(_first_line(error)) from error
+
+    def _leaves(self, step: int) -> dict[str, np.ndarray]:
+        """The arrays of a checkpoint by the names of their paths, as they are there."""
+        directory = self._directory / str(step) / "state"
+        try:
+            checkpointer = ocp.PyTreeCheckpointer()
+            metadata = checkpointer.metadata(directory).item_metadata
+            numpy = jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree
+            )
+            tree = checkpointer.restore(directory, restore_args=numpy)
+        except (MemoryError, PermissionError):
+            raise
+        except Exception as error:  # TensorStore and Orbax have no common base
+            raise Damaged(_first_line(error)) from error
+        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+        return {_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
 
     def _set_aside(self, step: int, reason: str) -> None:
         root = self._directory.parent
@@ -138,14 +201,64 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
+def quiet_writer() -> Iterator[None]:
+    """Within it, the writer's errors are those that it raises, once.
+
+    Orbax logs them too, traceback and all; and once one array cannot be written, the
+    other threads report theirs to an event loop that is closed: a traceback each.
+    """
+    hook, logger = sys.unraisablehook, logging.getLogger("absl")
+    level = logger.level
+
+    def all_but_late_reports(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (
+            isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+        ):
+            hook(unraisable)
+
+    sys.unraisablehook = all_but_late_reports
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        logger.setLevel(level)
+
+
+def _name(path: Any) -> str:
+    """The same for a field, a key and an index, which a checkpoint tells not apart."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _check_structure(
+    step: int, directory: Path, leaves: dict[str, np.ndarray], wanted: State
+) -> None:
+    names = {_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(wanted)[0]}
+    if missing := sorted(names - leaves.keys()):
+        problem = f"lacks {', '.join(missing[:3])}"
+    elif unknown := sorted(leaves.keys() - names):
+        problem = f"has {', '.join(unknown[:3])} too"
+    else:
+        return
+    raise RecordError(
+        f"checkpoint {step} of {directory} is whole, but of another state: it "
+        f"{problem}; go on with the version that wrote it, or --force to start over."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
 def _write_errors(directory: Path) -> Iterator[None]:
     """Whatever the writer raises, such as for a full disk, becomes an OSError."""
     try:
         yield
     except Exception as error:
         # TensorStore nests its messages, innermost last, and adds all its settings.
-        lines = str(error).splitlines() or [type(error).__name__]
-        innermost = re.split(r" \[\w+='", lines[0])[0].split(": ")[-2:]
+        innermost = re.split(r" \[\w+='", _first_line(error))[0].split(": ")[-2:]
         raise OSError(
             f"cannot write a checkpoint to {directory}: {': '.join(innermost)}"
         ) from error

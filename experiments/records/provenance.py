@@ -5,7 +5,9 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -45,16 +47,46 @@ def peak_memory_mib() -> dict[str, float | None]:
 
 
 def memory_limit_bytes() -> int | None:
-    """Memory of the device, or of the machine where the device is the CPU."""
+    """Memory of the device; on a CPU what this process may use of the machine's."""
     first = jax.devices()[0]
     if first.platform == "cpu":
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return min([machine, *_cgroup_limits()])
     return (first.memory_stats() or {}).get("bytes_limit")
+
+
+def _cgroup_limits(
+    own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> list[int]:
+    """Limits of the control groups, of either version, that this process is in.
+
+    A container's are seen from its inside at the root.
+    """
+    groups = own.read_text().splitlines() if own.exists() else []
+    limits = []
+    for group in ("::/", *groups):
+        _, controllers, path = group.split(":", 2)
+        place, name = root, "memory.max"
+        if controllers:
+            if "memory" not in controllers.split(","):
+                continue
+            place, name = root / "memory", "memory.limit_in_bytes"
+        inner = place / path.lstrip("/")
+        for directory in (inner, *inner.parents):
+            text = directory / name
+            if directory.is_relative_to(place) and text.is_file():
+                value = text.read_text().strip()
+                limits += [int(value)] if value.isdigit() else []
+    return limits
 
 
 def tree_sha256(tree: Any) -> str:
     """SHA-256 over the bytes of all leaves, ordered by their path in the tree."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return sha256_of_leaves(jax.tree_util.tree_flatten_with_path(tree)[0])
+
+
+def sha256_of_leaves(leaves: Sequence[tuple[Any, Any]]) -> str:
+    """The same of paths and leaves."""
     digest = hashlib.sha256()
     for _, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
         digest.update(np.ascontiguousarray(leaf).tobytes())

@@ -9,21 +9,28 @@ the disk before the checkpoint that they belong to.
 """
 
 import contextlib
-import csv
-import hashlib
-import json
-import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 import numpy as np
 
-from experiments.files import write_whole
-from experiments.settings.config import Config
+from experiments.files import (
+    append_row,
+    header,
+    read_json,
+    read_table,
+    whole_lines,
+    write_json,
+    write_whole,
+)
+from experiments.records.status import Status
+from experiments.settings.config import Settings
+from experiments.settings.flat import changes, first_names, run_name, values_of
+from experiments.settings.milestone import TaskFacts
 
 FIRST_COLUMNS = (
     "step",
@@ -32,8 +39,6 @@ FIRST_COLUMNS = (
     "validation_loss",
     "validation_accuracy",
 )
-INTERRUPTED = "interrupted"
-"""The status of a run that may go on; every other status is final."""
 
 
 class RecordError(ValueError):
@@ -87,7 +92,7 @@ class RunDirectory:
         except OSError:  # an archive that cannot be written to
             return False
 
-    def prepare(self, config: Config, *, force: bool = False) -> bool:
+    def prepare(self, settings: Settings, *, force: bool = False) -> bool:
         """Start a record, or check that the one that is there can go on.
 
         A run goes on with the same settings, or with more steps. ``force`` removes
@@ -99,17 +104,15 @@ class RunDirectory:
         Raises:
           RecordError: the settings differ, or the directory holds something else.
         """
-        wanted = config.asdict()
         if force:
             self._remove()
         elif self.metrics_file.exists():
-            changes = _changes(self.config(), wanted)
-            if changes:
+            if differences := _differences(self.config(), settings):
                 raise RecordError(
-                    f"{self.path} holds a run with other settings ({changes}); choose "
-                    "another --run-dir, or --force to start over."
+                    f"{self.path} holds a run with other settings ({differences}); "
+                    "choose another --run-dir, or --force to start over."
                 )
-            if self.is_finished(config):
+            if self.is_finished(settings):
                 return False
         elif self.checkpoints.exists() and any(self.checkpoints.iterdir()):
             raise RecordError(
@@ -122,7 +125,9 @@ class RunDirectory:
             )
         # In this order: a summary beside the new settings would look finished.
         self.summary_file.unlink(missing_ok=True)
-        _write_json(self.config_file, wanted)
+        facts = settings.config.task.facts()
+        config = values_of(settings) | {"about_task": facts.asdict()}
+        write_json(self.config_file, config)
         return True
 
     def is_run(self) -> bool:
@@ -132,19 +137,59 @@ class RunDirectory:
         except (OSError, ValueError, AttributeError):
             return False
 
-    def is_finished(self, config: Config) -> bool:
+    def is_finished(self, settings: Settings) -> bool:
         """Whether a record is there that needs no more steps for these settings."""
         if not (self.metrics_file.exists() and self.summary_file.exists()):
             return False
-        return _is_final(self.summary(), config.asdict())
+        summary = self.summary()
+        if summary["status"] == Status.COMPLETED:
+            return summary["steps"] >= settings.budget.steps
+        return summary["status"] != Status.INTERRUPTED
 
-    def append(self, row: dict[str, Any], seconds: float) -> None:
-        """Add a row to the metrics, standard columns first; on disk on return."""
-        first = [name for name in FIRST_COLUMNS if name in row]
-        columns = first + sorted(row.keys() - set(first))
+    def status(self) -> str:
+        """Where the run stands, whatever its state."""
+        if self.summary_file.exists():
+            return self.summary()["status"]
+        if self.is_locked():
+            return Status.RUNNING
+        return Status.KILLED if self.metrics() else Status.NOT_STARTED
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """The columns of the metrics with these names, standard ones first.
+
+        Raises:
+          RecordError: the metrics that are there have others.
+        """
+        first = [name for name in FIRST_COLUMNS if name in names]
+        wanted = first + sorted(set(names) - set(first))
+        there = header(self.metrics_file)
+        if not there:
+            return wanted
+        if set(there) != set(wanted):
+            raise RecordError(
+                f"{self.metrics_file} has the columns {_only(there, wanted)}, this run "
+                f"would write {_only(wanted, there)}; choose another --run-dir, or "
+                "--force to start over."
+            )
+        return there
+
+    def append(
+        self, columns: Sequence[str], row: Mapping[str, Any], seconds: float
+    ) -> None:
+        """Add a row to the metrics; on disk on return.
+
+        Raises:
+          RecordError: the row has other columns; nothing is written.
+        """
+        if set(columns) != row.keys():
+            raise RecordError(
+                f"a row of {self.metrics_file} must have the columns "
+                f"{', '.join(columns)}; missing {_only(columns, row)}, more "
+                f"{_only(row, columns)}."
+            )
         # str(np.float32) has the fewest digits that give the same float32.
-        _append(self.metrics_file, columns, [str(row[name]) for name in columns])
-        _append(
+        append_row(self.metrics_file, columns, [str(row[name]) for name in columns])
+        append_row(
             self.timing_file, ["step", "seconds"], [str(row["step"]), f"{seconds:.3f}"]
         )
 
@@ -168,7 +213,7 @@ class RunDirectory:
         self._cut_projections(step)
         last = step if keep_row else step - 1
         for file in (self.metrics_file, self.timing_file):
-            header, *lines = _whole_lines(file) or [""]
+            header, *lines = whole_lines(file) or [""]
             kept = [line for line in lines if int(line.split(",")[0]) <= last]
             if kept:
                 write_whole(file, "".join([header, *kept]).encode())
@@ -209,28 +254,30 @@ class RunDirectory:
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The recorded metrics, a column each; empty before the first row."""
-        return _read_table(self.metrics_file)
+        return read_table(self.metrics_file)
 
     def seconds(self) -> float:
         """Seconds of training so far, over all resumes."""
-        table = _read_table(self.timing_file)
+        table = read_table(self.timing_file)
         return float(table["seconds"][-1]) if table else 0.0
-
-    def write_curves(self, picture: bytes) -> None:
-        """Write ``curves.png``."""
-        write_whole(self.curves_file, picture)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
-        _write_json(self.summary_file, summary)
+        write_json(self.summary_file, summary)
 
     def config(self) -> dict[str, Any]:
-        """The recorded settings."""
-        return json.loads(self.config_file.read_text())
+        """The recorded settings, by name."""
+        config = read_json(self.config_file)
+        config.pop("about_task", None)
+        return config
+
+    def facts(self) -> TaskFacts:
+        """What the record says of its task."""
+        return TaskFacts.of_record(read_json(self.config_file))
 
     def summary(self) -> dict[str, Any]:
         """The recorded summary."""
-        return json.loads(self.summary_file.read_text())
+        return read_json(self.summary_file)
 
     def _remove(self) -> None:
         """Remove the record, the settings last: a kill on the way leaves a run."""
@@ -248,15 +295,17 @@ class RunDirectory:
             file.unlink(missing_ok=True)
 
 
-def run_name(config: Config) -> str:
-    """A directory name that is a function of the settings alone, but for the steps."""
-    values = config.asdict()
-    del values["steps"]  # a run may go on with more
-    settings = json.dumps(values, sort_keys=True)
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return (
-        f"{config.task.name}-{config.filter.filter}-seed{config.training.seed}-{digest}"
-    )
+def place_of(root: Path, settings: Settings) -> RunDirectory:
+    """Where a run of these settings is recorded below ``root``.
+
+    Under its own name, or that of an earlier version if only such a one is there.
+    """
+    own = root / run_name(settings)
+    if not own.exists():
+        for name in first_names(settings):
+            if (root / name).exists():
+                return RunDirectory(root / name)
+    return RunDirectory(own)
 
 
 def find_runs(root: Path) -> list[RunDirectory]:
@@ -265,62 +314,15 @@ def find_runs(root: Path) -> list[RunDirectory]:
     return [run for run in map(RunDirectory, directories) if run.is_run()]
 
 
-def _is_final(summary: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    if summary["status"] == "completed":
-        return summary["steps"] >= wanted["steps"]
-    return summary["status"] != INTERRUPTED
-
-
-def _changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The settings that keep a run from going on, as ``name: old → new, …``."""
-    names = [
-        name
-        for name in {**recorded, **wanted}
-        if recorded.get(name) != wanted.get(name) and name != "steps"
-    ]
-    if wanted["steps"] < recorded["steps"]:
-        names.append("steps")
-    return ", ".join(f"{n}: {recorded.get(n)} → {wanted.get(n)}" for n in names)
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a table; one that was written in part is no line."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
-
-
-def _read_table(path: Path) -> dict[str, np.ndarray]:
-    lines = _whole_lines(path)
-    if len(lines) < 2:
-        return {}
-    table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1, dtype=None)
-    return {name: table[name] for name in table.dtype.names}
-
-
-def _append(path: Path, columns: list[str], values: list[str]) -> None:
-    is_new = not path.exists() or path.stat().st_size == 0
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
-            writer.writerow(columns)
-        writer.writerow(values)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(
-        _finite_or_none(value), indent=2, ensure_ascii=False, allow_nan=False
+def _differences(recorded: Mapping[str, Any], settings: Settings) -> str:
+    """What keeps a run from going on, as ``name: old → new, …``; nothing if nothing."""
+    return ", ".join(
+        f"{name}: {old} → {new}"
+        for name, old, new in changes(recorded, settings)
+        if name != "steps" or new < old
     )
-    write_whole(path, f"{text}\n".encode())
 
 
-def _finite_or_none(value: Any) -> Any:
-    """JSON knows neither NaN nor infinities."""
-    if isinstance(value, dict):
-        return {key: _finite_or_none(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _only(names: Iterable[str], others: Iterable[str]) -> str:
+    """The names that are not among the others."""
+    return ", ".join(sorted(set(names) - set(others))) or "none"

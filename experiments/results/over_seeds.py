@@ -32,6 +32,21 @@ def median(times: Sequence[Time]) -> Time:
     return None if middle == math.inf else middle
 
 
+def rank(times: Sequence[Time]) -> tuple[float, float]:
+    """Key for sorting settings: in more seeds comes first, then sooner.
+
+    Without times, such as before any run is over, a setting comes last.
+
+    Example:
+      >>> rank([440, 440]) < rank([380, None])
+      True
+    """
+    if not times:
+        return math.inf, math.inf
+    missing = sum(time is None for time in times)
+    return missing / len(times), order(median(times))
+
+
 def spread(values: Sequence[float], form: str = ".2f") -> str:
     """Median and range.
 

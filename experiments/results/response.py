@@ -1,14 +1,11 @@
-"""What a gradient filter does, measured: gains, corner frequency, delay, a picture."""
+"""What a gradient filter does, measured: gains, corner frequency, delay."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import optax
-from matplotlib.figure import Figure
 
-from experiments.methods.optimizers import build_filter
-from experiments.settings.config import FilterOptions
+from experiments.settings.method import Filter
 from grokfast_jax import (
     dc_gain,
     frequency_response,
@@ -17,7 +14,8 @@ from grokfast_jax import (
     sum_of,
 )
 
-_GRID = np.geomspace(1e-5, np.pi, 3000)  # radians per update
+GRID = np.geomspace(1e-5, np.pi, 3000)
+"""Frequencies, radians per update."""
 _TINY = 1e-6  # a frequency at which the phase is the delay times it
 MEASURES = {
     "dc_gain": "gain at DC",
@@ -29,7 +27,6 @@ MEASURES = {
     "delay": "delay of H, updates",
     "half_life": "half-life of H, updates",
 }
-_STYLES = ("-", "--", ":", "-.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +48,18 @@ class Response:
     impulse: np.ndarray
 
 
-def low_pass(options: FilterOptions) -> optax.GradientTransformation:
+def low_pass(filter: Filter) -> optax.GradientTransformation:
     """H alone: the whole with λ = 1, less the gradient itself."""
-    whole = build_filter(dataclasses.replace(options, lamb=1.0, normalize=False))
+    values = filter.in_effect() | {"lamb": 1.0, "normalize": False}
+    whole = type(filter)(**values).build()
     return sum_of((whole, 1.0), (optax.identity(), -1.0))
 
 
-def measure(options: FilterOptions) -> Response:
+def measure(filter: Filter) -> Response:
     """Run the filter and measure it; once it has settled, whatever its start."""
-    whole, slow = build_filter(options), low_pass(options)
-    at_nyquist, *gains = frequency_response(whole, np.append(np.pi, _GRID))
-    at_dc, near_dc, *slow_gains = frequency_response(slow, [0.0, _TINY, *_GRID])
+    whole, slow = filter.build(), low_pass(filter)
+    at_nyquist, *gains = frequency_response(whole, np.append(np.pi, GRID))
+    at_dc, near_dc, *slow_gains = frequency_response(slow, [0.0, _TINY, *GRID])
     gains, size = np.array(gains), np.abs(slow_gains) / abs(at_dc)
     smallest = int(np.argmin(np.abs(gains)))
     cutoff = _first_below(size, np.sqrt(0.5))
@@ -70,14 +68,14 @@ def measure(options: FilterOptions) -> Response:
         "dc_gain": dc_gain(whole),
         "nyquist_gain": float(abs(at_nyquist)),
         "smallest_gain": float(abs(gains[smallest])),
-        "smallest_gain_period": float(2 * np.pi / _GRID[smallest]),
+        "smallest_gain_period": float(2 * np.pi / GRID[smallest]),
         "cutoff": cutoff,
         "cutoff_period": None if cutoff is None else 2 * np.pi / cutoff,
         "delay": float(-np.angle(near_dc / at_dc) / _TINY),
         "half_life": updates,
     }
     return Response(
-        _label(options), measures, gains, impulse_response(slow, int(6 * updates) + 12)
+        filter.label(), measures, gains, impulse_response(slow, int(6 * updates) + 12)
     )
 
 
@@ -87,44 +85,6 @@ def _first_below(size: np.ndarray, level: float) -> float | None:
     if not below.size:
         return None
     if (i := int(below[0])) == 0:
-        return float(_GRID[0])
+        return float(GRID[0])
     part = (size[i - 1] - level) / (size[i - 1] - size[i])
-    return float(_GRID[i - 1] + part * (_GRID[i] - _GRID[i - 1]))
-
-
-def _label(options: FilterOptions) -> str:
-    memory = {
-        "ema": f"EMA α = {options.alpha:g}",
-        "ma": f"MA w = {options.window_size}",
-    }
-    kind = " (sum)" if (options.filter, options.filter_type) == ("ma", "sum") else ""
-    normalized = ", normalized" if options.normalize else ""
-    return f"{memory[options.filter]}{kind}, λ = {options.gain:g}{normalized}"
-
-
-def figure_of(responses: list[Response]) -> Figure:
-    """Magnitude, phase and impulse response of several filters in one picture."""
-    figure = Figure(figsize=(14, 4.4), layout="constrained")
-    magnitude, phase, impulse = figure.subplots(1, 3)
-    for i, response in enumerate(responses):
-        style = {
-            "label": response.label,
-            "color": f"C{i}",
-            "linestyle": _STYLES[i % len(_STYLES)],
-        }
-        magnitude.plot(_GRID, 20 * np.log10(np.abs(response.gains)), **style)
-        phase.plot(_GRID, np.degrees(np.angle(response.gains)), **style)
-        impulse.plot(response.impulse, drawstyle="steps-post", **style)
-    for axes, what in ((magnitude, "gain of 1 + λH, dB"), (phase, "phase, degrees")):
-        axes.set(xscale="log", xlabel="frequency, radians per update", ylabel=what)
-        second = axes.secondary_xaxis("top", functions=(_period, _period))
-        second.set_xlabel("period, updates")
-    impulse.set(xlabel="updates after the gradient", ylabel="impulse response of H")
-    magnitude.legend(fontsize=8)
-    for axes in (magnitude, phase, impulse):
-        axes.grid(alpha=0.25)
-    return figure
-
-
-def _period(x: Any) -> Any:
-    return 2 * np.pi / np.maximum(x, 1e-12)
+    return float(GRID[i - 1] + part * (GRID[i] - GRID[i - 1]))

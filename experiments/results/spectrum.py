@@ -6,20 +6,21 @@ gradients (see :mod:`experiments.methods.projections`), before and after its fil
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.signal
-from matplotlib.figure import Figure
 
-from experiments.methods.optimizers import build_filter
+from experiments.methods.chain import build_filter
+from experiments.methods.ema import Ema
+from experiments.methods.named import filters_of
 from experiments.records.run import RecordError, RunDirectory
 from experiments.results.milestones import first_step
 from experiments.results.response import measure
-from experiments.settings.config import FilterOptions
+from experiments.settings.method import Filter
 
 THRESHOLD = 0.95  # of the accuracies that end the two phases
 _SHORTEST = 32  # steps of a phase
@@ -76,28 +77,27 @@ def references(segment: int, cutoff: float) -> dict[str, float]:
     }
 
 
-def filter_of(config: dict[str, Any]) -> FilterOptions:
-    """The filter options among a run's recorded settings."""
-    names = (field.name for field in dataclasses.fields(FilterOptions))
-    return FilterOptions(**{name: config[name] for name in names})
+def cutoff_of(filters: Sequence[Filter]) -> float:
+    """−3 dB frequency of a run's filter; of the default EMA for a run without.
+
+    Raises:
+      ValueError: several filters have no one low-pass.
+    """
+    if len(filters) > 1:
+        raise ValueError("a chain of filters has no one low-pass to measure.")
+    (only,) = filters or (Ema(),)
+    return measure(only).measures["cutoff"] or np.pi
 
 
-def cutoff_of(options: FilterOptions) -> float:
-    """−3 dB frequency of a run's filter; of the default EMA for a run without."""
-    if options.filter == "none":
-        options = FilterOptions(filter="ema")
-    return measure(options).measures["cutoff"] or np.pi
+def filtered(projections: np.ndarray, filters: Sequence[Filter]) -> np.ndarray:
+    """What the filters make of the projections, from step 0 on, ``[steps, K]``.
 
-
-def filtered(projections: np.ndarray, options: FilterOptions) -> np.ndarray:
-    """What the filter makes of the projections, from step 0 on, ``[steps, K]``.
-
-    Linear and alike for all parameters, it makes of the projected gradient the
+    Linear and alike for all parameters, they make of the projected gradient the
     projection of the filtered one.
     """
-    tx = optax.with_extra_args_support(build_filter(options))
+    tx = optax.with_extra_args_support(build_filter(filters))
 
-    def step(state: Any, g: jax.Array) -> tuple[Any, jax.Array]:
+    def step(state: optax.OptState, g: jax.Array) -> tuple[optax.OptState, jax.Array]:
         output, state = tx.update(g, state)
         return state, output
 
@@ -139,7 +139,7 @@ def phases(run: RunDirectory, cutoff: float) -> list[Phase]:
             )
     wanted = max(_SEGMENT, int(np.ceil(8 * np.pi / cutoff)))
     segment = min(wanted, *(stop - start for start, stop in bounds.values()))
-    after = filtered(projections, filter_of(run.config()))
+    after = filtered(projections, filters_of(run.config()))
     return [
         _phase(name, slice(*steps), segment, projections, after)
         for name, steps in bounds.items()
@@ -173,24 +173,3 @@ def _power(signal: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray]:
         axis=0,
     )
     return omega, density.mean(axis=1)
-
-
-def figure_of(found: list[Phase], cutoff: float, title: str) -> Figure:
-    """The spectra of the phases beside each other."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    for axes, phase in zip(figure.subplots(1, 2, sharey=True), found, strict=True):
-        axes.plot(phase.omega, phase.before, label="before the filter")
-        axes.plot(phase.omega, phase.after, "--", label="after the filter")
-        axes.axvline(cutoff, color="gray", linestyle=":", label="−3 dB of the low-pass")
-        axes.set(
-            yscale="log",
-            xlabel="frequency, radians per update",
-            title=f"{phase.name}, steps {phase.start} to {phase.end}",
-        )
-        axes.set_xscale("symlog", linthresh=phase.omega[1])  # DC has a place too
-        axes.set_xlim(0, np.pi)
-        axes.grid(alpha=0.25)
-    figure.axes[0].set_ylabel("share of the power before the filter")
-    figure.axes[0].legend(fontsize=8)
-    figure.suptitle(title)
-    return figure

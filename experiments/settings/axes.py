@@ -1,15 +1,13 @@
-"""Which runs a sweep consists of: lists and ranges of settings → configurations."""
+"""Which runs a sweep consists of: lists and ranges of values → combinations."""
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
-import click
 import numpy as np
-
-from experiments.commands.options import WITHOUT_EFFECT
-from experiments.settings.config import Config, Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,46 +46,50 @@ class Range:
         return [min(max(value, self.low), self.high) for value in rounded]
 
 
-class Values(click.ParamType):
-    """Values of one kind, separated by commas, or a range ``LOW:HIGH[:log]``.
+def options_of(
+    values: Mapping[str, Any], seeds: int | None = None
+) -> dict[str, tuple[Any, ...] | Range]:
+    """Values, lists and ranges as :func:`combinations` takes them.
 
     Args:
-      kind: Click's type of a value.
-      ranges: whether a range will do.
+      values: by name; a text ``LOW:HIGH`` or ``LOW:HIGH:log`` is a range, None is left
+        out.
+      seeds: so many, counted from the one ``seed``.
+
+    Raises:
+      ValueError: several budgets, or seeds given twice.
+
+    Example:
+      >>> options_of({"alpha": [0.9, 0.98], "lamb": 2.0, "seed": 3}, seeds=2)
+      {'alpha': (0.9, 0.98), 'lamb': (2.0,), 'seed': (3, 4)}
     """
+    options = {n: _as_options(v) for n, v in values.items() if v is not None}
+    steps = options.get("steps", ())
+    # Lanes are told apart by all settings but the steps.
+    if isinstance(steps, Range) or len(steps) > 1:
+        raise ValueError("--steps takes one value: the same budget for every lane.")
+    if seeds is not None:
+        first, *more = options.pop("seed", (0,))
+        if more:
+            raise ValueError("--seeds N counts from one --seed; it was given several.")
+        options["seed"] = tuple(range(first, first + seeds))
+    return options
 
-    def __init__(self, kind: Any, *, ranges: bool = True):
-        self.kind, self.ranges = click.types.convert_type(kind), ranges
-        self.name = f"{self.kind.name},…"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        """A tuple, each part as the kind converts it, or a :class:`Range`."""
-        if isinstance(value, (tuple, Range)):
-            return value
-        if not isinstance(value, str):  # a default, or of a preset
-            return (value,)
-        is_number = isinstance(
-            self.kind, (click.types.FloatParamType, click.types.IntParamType)
-        )
-        if self.ranges and is_number and ":" in value:
-            return self._range(value, param, ctx)
-        parts = value.split(",")
-        if "" in parts:
-            self.fail(f"{value!r} has an empty place between its commas.", param, ctx)
-        return tuple(self.kind.convert(part, param, ctx) for part in parts)
+def _as_options(value: Any) -> tuple[Any, ...] | Range:
+    if isinstance(value, Range):
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    if isinstance(value, str) and (found := _RANGE.fullmatch(value)):
+        low, high = (json.loads(end) for end in found.groups()[:2])
+        whole = isinstance(low, int) and isinstance(high, int)
+        return Range(low, high, log=found[3] is not None, whole=whole)
+    return (value,)
 
-    def _range(self, value: str, param: Any, ctx: Any) -> Range:
-        low, high, *kind = value.split(":")
-        if kind not in ([], ["log"]):
-            self.fail(f"{value!r} is not LOW:HIGH or LOW:HIGH:log.", param, ctx)
-        low, high = (self.kind.convert(end, param, ctx) for end in (low, high))
-        if not low < high or (kind and low <= 0):
-            least = "0 < LOW < HIGH" if kind else "LOW < HIGH"
-            self.fail(f"{value!r} must have {least}.", param, ctx)
-        whole = isinstance(self.kind, click.types.IntParamType)
-        return Range(low, high, log=bool(kind), whole=whole)
+
+_NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER}):({_NUMBER})(:log)?")
 
 
 def combinations(
@@ -142,39 +144,3 @@ def combinations(
         values = {name: value for part in parts for name, value in part.items()}
         merged.append({name: values[name] for name in options})
     return merged
-
-
-def configurations(task: type, settings: Sequence[Mapping[str, Any]]) -> list[Config]:
-    """A configuration for each of the settings, in order, equal ones once.
-
-    Options that have no effect with the others get their defaults: without filter all
-    values of α are one run.
-
-    Raises:
-      ValueError: a value out of its range, or a combination that cannot be.
-    """
-    names = {field.name for field in dataclasses.fields(task)}
-    configs = []
-    for values in settings:
-        own = task(**{n: value for n, value in values.items() if n in names})
-        others = {n: value for n, value in values.items() if n not in names}
-        configs.append(_without_idle(Config.of(own, **others)))
-    return list(dict.fromkeys(configs))
-
-
-def _without_idle(config: Config) -> Config:
-    values = config.asdict()
-
-    def settled(group: Options) -> Options:
-        idle = {
-            field.name: field.default
-            for field in dataclasses.fields(group)  # type: ignore[arg-type]
-            if field.name in WITHOUT_EFFECT
-            and values[WITHOUT_EFFECT[field.name][0]]
-            not in WITHOUT_EFFECT[field.name][1]
-        }
-        return dataclasses.replace(group, **idle)  # type: ignore[type-var]
-
-    return dataclasses.replace(
-        config, filter=settled(config.filter), optimizer=settled(config.optimizer)
-    )

@@ -7,21 +7,21 @@ fresh seeds.
 """
 
 import dataclasses
-import functools
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.results import markdown as marked
-from experiments.results import over_seeds
+from experiments.methods.named import settings_of
+from experiments.results import markdown, over_seeds
 from experiments.results.milestones import first_step
-from experiments.settings.config import Config
-from experiments.studies.runs import train
+from experiments.settings.config import Settings
+from experiments.studies.runs import read_sweep, train
 from experiments.tasks import TASKS
 
 SEEDS = range(3)
+_HERE = Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,19 +30,13 @@ class Setting:
 
     learning_rate: float
     weight_decay: float
-    filter: tuple[Any, ...] = ("none",)
+    filter: str = "none"
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Its settings by name."""
-        kind, *values = self.filter
-        names = {"none": (), "ema": ("alpha", "lamb"), "ma": ("window_size", "lamb")}
-        return {
-            "learning_rate": self.learning_rate,
-            "weight_decay": self.weight_decay,
-            "filter": kind,
-            **dict(zip(names[kind], values, strict=True)),
-        }
+    def words(self) -> str:
+        """The filter: its name and its values."""
+        name, *pairs = self.filter.split(":")
+        return " ".join([name, *(pair.split("=")[1] for pair in pairs)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +56,7 @@ class Result:
     @property
     def rank(self) -> tuple[float, float, float]:
         """Key for sorting: in more seeds is better, then sooner, then more accurate."""
-        median = over_seeds.median(self.steps)
-        return self.steps.count(None), over_seeds.order(median), -self.accuracy
+        return *over_seeds.rank(self.steps), -self.accuracy
 
     @property
     def accuracy(self) -> float:
@@ -87,8 +80,7 @@ class Grid:
       fresh_seeds: on which the best of either side meet.
       eval_every_fresh: steps between evaluations there.
       options: the runs' other settings.
-      learning_rates: without filter, crossed with
-      weight_decays: of AdamW.
+      tuning: the sweep's file of learning rates × decays without filter.
       filters: at the best learning rate and decay.
       nearby_rates: factors on the best learning rate, crossed with
       nearby_decays: factors on the best decay.
@@ -101,16 +93,10 @@ class Grid:
     fresh_seeds: Sequence[int]
     eval_every_fresh: int
     options: Mapping[str, Any]
-    learning_rates: Sequence[float]
-    weight_decays: Sequence[float]
-    filters: Sequence[tuple[Any, ...]]
+    tuning: Path
+    filters: Sequence[str]
     nearby_rates: Sequence[float]
     nearby_decays: Sequence[float] = (0.7, 1.0, 1.4)
-
-    def tuning(self) -> list[Setting]:
-        """The first settings, without filter."""
-        pairs = itertools.product(self.learning_rates, self.weight_decays)
-        return [Setting(*pair) for pair in pairs]
 
     def filtered(self, best: Setting) -> list[Setting]:
         """Filters at a learning rate and a decay."""
@@ -129,38 +115,57 @@ class Grid:
             if (rate, decay) != (1, 1)
         ]
 
-    def measure(
-        self,
-        root: Path,
-        settings: Sequence[Setting],
-        seeds: Sequence[int],
-        eval_every: int,
-    ) -> list[Result]:
-        """Train every setting with every seed; what came of it, best first."""
+    def settings_of(
+        self, settings: Sequence[Setting], seeds: Sequence[int], eval_every: int
+    ) -> list[Settings]:
+        """The runs of some settings, seed by seed."""
         common = {"steps": self.steps, "eval_every": eval_every} | self.options
-        configs = [
-            Config.of(TASKS[self.task](), **common, **setting.options, seed=seed)
+        return [
+            settings_of(
+                TASKS[self.task](), **common, **dataclasses.asdict(setting), seed=seed
+            )
             for setting in settings
             for seed in seeds
         ]
-        runs = iter(train(root, configs))
+
+    def measure(self, root: Path, runs: Sequence[Settings]) -> list[Result]:
+        """Train all runs; what came of each setting, best first."""
+        tables: dict[Setting, list[Mapping[str, Any]]] = {}
+        for lane in train(root, runs):
+            tables.setdefault(_setting(lane.settings), []).append(lane.run.metrics())
         results = []
-        for setting in settings:
-            tables = [next(runs).metrics() for _ in seeds]
-            accuracies = [table["validation_accuracy"] for table in tables]
+        for setting, of_seeds in tables.items():
+            accuracies = [table["validation_accuracy"] for table in of_seeds]
             steps = [
                 first_step(table["step"], accuracy, self.accuracy)
-                for table, accuracy in zip(tables, accuracies, strict=True)
+                for table, accuracy in zip(of_seeds, accuracies, strict=True)
             ]
             finals = [float(accuracy[-1]) for accuracy in accuracies]
             results.append(Result(setting, steps, finals))
         return sorted(results, key=lambda result: result.rank)
 
 
+def _setting(settings: Settings) -> Setting:
+    optimizer = settings.config.optimizer
+    texts = [
+        ":".join(
+            [f.name, *(f"{n}={v}" for n, v in f.in_effect().items() if n in _TRIED)]
+        )
+        for f in settings.config.filters
+    ]
+    return Setting(
+        optimizer.learning_rate, optimizer.weight_decay, "+".join(texts) or "none"
+    )
+
+
+_TRIED = ("alpha", "window_size", "lamb")  # what filters differ in
 _FILTERS = (
-    *(("ema", *pair) for pair in itertools.product((0.8, 0.9, 0.98), (0.1, 0.5, 2.0))),
-    ("ma", 10, 1.0),
-    ("ma", 100, 1.0),
+    *(
+        f"ema:alpha={alpha}:lamb={lamb}"
+        for alpha, lamb in itertools.product((0.8, 0.9, 0.98), (0.1, 0.5, 2.0))
+    ),
+    "ma:window_size=10:lamb=1.0",
+    "ma:window_size=100:lamb=1.0",
 )
 GRIDS = {
     "mnist": Grid(
@@ -171,8 +176,7 @@ GRIDS = {
         fresh_seeds=range(100, 120),
         eval_every_fresh=20,
         options={},
-        learning_rates=(3e-4, 1e-3, 3e-3),
-        weight_decays=(0.5, 1.0, 2.0, 4.0, 8.0),
+        tuning=_HERE / "mnist-tuning.toml",
         filters=_FILTERS,
         nearby_rates=(0.6, 1.0, 1.6, 2.5, 4.0),
     ),
@@ -184,9 +188,8 @@ GRIDS = {
         fresh_seeds=range(100, 106),
         eval_every_fresh=5,
         options={"optimizer": "adamw", "stop_at": 0.99},
-        learning_rates=(1e-3, 3e-3, 1e-2),
-        weight_decays=(0.1, 0.3, 1.0, 3.0),
-        filters=(*_FILTERS, ("ma", 100, 5.0)),
+        tuning=_HERE / "mul97-tuning.toml",
+        filters=(*_FILTERS, "ma:window_size=100:lamb=5.0"),
         nearby_rates=(0.6, 1.0, 1.6),
     ),
 }
@@ -194,18 +197,21 @@ GRIDS = {
 
 def report(grid: Grid, root: Path) -> str:
     """Train what is not recorded yet; the tables of all parts."""
-    on_seeds = functools.partial(grid.measure, seeds=SEEDS, eval_every=grid.eval_every)
-    tuned = on_seeds(root / "tuning", grid.tuning())
-    filters = on_seeds(root / "filters", grid.filtered(tuned[0].setting))
-    around = on_seeds(root / "around", grid.nearby(tuned[0].setting))
-    with_best = grid.nearby(filters[0].setting)
-    filters_around = on_seeds(root / "filters-around", with_best)
+
+    def on_seeds(part: str, settings: Sequence[Setting]) -> list[Result]:
+        runs = grid.settings_of(settings, SEEDS, grid.eval_every)
+        return grid.measure(root / part, runs)
+
+    tuned = grid.measure(root / "tuning", read_sweep(grid.tuning))
+    filters = on_seeds("filters", grid.filtered(tuned[0].setting))
+    around = on_seeds("around", grid.nearby(tuned[0].setting))
+    filters_around = on_seeds("filters-around", grid.nearby(filters[0].setting))
     best = [
         min(two, key=lambda result: result.rank).setting
         for two in ((filters[0], filters_around[0]), (tuned[0], around[0]))
     ]
-    where = root / "fresh"
-    measured = grid.measure(where, best, grid.fresh_seeds, grid.eval_every_fresh)
+    runs = grid.settings_of(best, grid.fresh_seeds, grid.eval_every_fresh)
+    measured = grid.measure(root / "fresh", runs)
     fresh = sorted(measured, key=lambda result: best.index(result.setting))
     seeds = (
         f"{len(SEEDS)} seeds, {grid.steps:,} steps at most, evaluated every "
@@ -215,7 +221,7 @@ def report(grid: Grid, root: Path) -> str:
         [
             f"**Without filter** ({seeds}): steps to {grid.accuracy:.0%}, then the "
             "final accuracy",
-            _square(grid, tuned),
+            _square(tuned),
             f"**Filters at learning rate {tuned[0].setting.learning_rate:g}, decay "
             f"{tuned[0].setting.weight_decay:g}**: none, then best first",
             _list(grid, [tuned[0], *filters]),
@@ -231,18 +237,17 @@ def report(grid: Grid, root: Path) -> str:
     )
 
 
-def _square(grid: Grid, results: Sequence[Result]) -> str:
+def _square(results: Sequence[Result]) -> str:
     """Learning rate × weight decay."""
     by_setting = {result.setting: result for result in results}
+    rates = sorted({setting.learning_rate for setting in by_setting})
+    decays = sorted({setting.weight_decay for setting in by_setting})
     rows = [
-        [
-            f"{rate:g}",
-            *(_short(by_setting[Setting(rate, decay)]) for decay in grid.weight_decays),
-        ]
-        for rate in grid.learning_rates
+        [f"{rate:g}", *(_short(by_setting[Setting(rate, decay)]) for decay in decays)]
+        for rate in rates
     ]
-    columns = [f"decay {decay:g}" for decay in grid.weight_decays]
-    return marked.table(["learning rate", *columns], rows)
+    columns = [f"decay {decay:g}" for decay in decays]
+    return markdown.table(["learning rate", *columns], rows)
 
 
 def _short(result: Result) -> str:
@@ -253,7 +258,7 @@ def _short(result: Result) -> str:
 def _list(grid: Grid, results: Sequence[Result]) -> str:
     rows = [
         [
-            " ".join(map(str, result.setting.filter)),
+            result.setting.words,
             f"{result.setting.learning_rate:g}",
             f"{result.setting.weight_decay:g}",
             over_seeds.times_cell(result.steps, grid.steps),
@@ -268,7 +273,7 @@ def _list(grid: Grid, results: Sequence[Result]) -> str:
         f"steps to {grid.accuracy:.0%}",
         "final accuracy",
     )
-    return marked.table(columns, rows)
+    return markdown.table(columns, rows)
 
 
 def _test(grid: Grid, filtered: Result, unfiltered: Result) -> str:

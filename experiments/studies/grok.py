@@ -5,26 +5,26 @@ published settings, a weight decay of 0.005 among them; the baseline is Adam as
 published, without filter and without decay, for as many steps.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from experiments.host import loop as runner
-from experiments.host.recorder import DIVERGED
-from experiments.pictures.curves import plot_comparison
-from experiments.records.run import INTERRUPTED, RunDirectory
+from experiments.host import loop
+from experiments.methods.named import settings_of
+from experiments.pictures.curves import plot_comparison, plot_curves
+from experiments.records.run import RunDirectory
+from experiments.records.status import Status
 from experiments.screen import console
-from experiments.settings.config import (
-    Config,
-    FilterOptions,
-    OptimizerOptions,
-    TrainingOptions,
-)
+from experiments.screen.progress import progress
+from experiments.settings.config import Settings
+from experiments.settings.milestone import FIT_99, GENERALISED_95, GENERALISED_99
 from experiments.tasks.modular import ModularTask
 
 TARGET = 0.99
 MAX_STEPS = 5000
 EVAL_EVERY = 40
+DECAY = 0.005
+GROKFAST, ADAM = "Grokfast-EMA + Adam", "Adam"
 _TASK = ModularTask()
 
 
@@ -50,53 +50,63 @@ def grok(
     Returns:
       The status of the run that ended badly, if one did, else of the last.
     """
-    grokfast = Config(
-        task,
-        FilterOptions(filter="ema", alpha=0.98, lamb=2.0),
-        OptimizerOptions(weight_decay=0.005),
-        TrainingOptions(
-            seed=seed, steps=max_steps, eval_every=EVAL_EVERY, stop_at=TARGET
-        ),
-    )
     runs, summaries = {}, {}
 
-    def train(label: str, name: str, config: Config) -> str:
+    def train(label: str, name: str, settings: Settings) -> str:
         runs[label] = run = RunDirectory(directory / name)
         with run.lock():
-            if run.prepare(config, force=force):
-                with console.progress(label, config.training.steps) as show:
-                    runner.train(config, run, on_evaluation=show, arguments=arguments)
+            if run.prepare(settings, force=force):
+                with progress(label, settings.budget.steps) as show:
+                    loop.train(
+                        settings,
+                        run,
+                        task.load(),
+                        on_evaluation=show,
+                        arguments=arguments,
+                    )
+                plot_curves(run)
             summaries[label] = run.summary()
         return summaries[label]["status"]
 
-    first, second = "Grokfast-EMA + Adam", "Adam"
-    status = train(first, "grokfast-ema", grokfast)
-    if status in (DIVERGED, INTERRUPTED):
-        return status
-    baseline = dataclasses.replace(
-        grokfast,
-        filter=FilterOptions(),
-        optimizer=OptimizerOptions(),
-        training=TrainingOptions(
-            seed=seed, steps=summaries[first]["steps"], eval_every=EVAL_EVERY
-        ),
+    common = {"seed": seed, "eval_every": EVAL_EVERY}
+    grokfast = settings_of(
+        task,
+        filter="ema",
+        weight_decay=DECAY,
+        steps=max_steps,
+        stop_at=TARGET,
+        **common,
     )
-    status = train(second, "adam", baseline)
+    status = train(GROKFAST, "grokfast-ema", grokfast)
+    if status in (Status.DIVERGED, Status.INTERRUPTED):
+        return status
+    baseline = settings_of(task, steps=summaries[GROKFAST]["steps"], **common)
+    status = train(ADAM, "adam", baseline)
 
     picture = directory / "comparison.png"
     plot_comparison(runs, picture, f"x·y mod 97, half of the table, seed {seed}")
-    header = ("", *summaries)
+    _print(summaries)
+    console.say(
+        "A dash: not reached in these steps. The Grokfast run also has the published\n"
+        "weight decay; README.md tells the two effects apart.\n"
+        f"Picture: {picture}"
+    )
+    return status
+
+
+def _print(summaries: dict[str, dict[str, Any]]) -> None:
     found = [summary["milestones"] for summary in summaries.values()]
     final = [summary["final"] for summary in summaries.values()]
     console.print_table(
         "x·y mod 97, half of the table for training",
-        header,
+        ("", *summaries),
         [
-            ["weight decay", 0.005, 0],
+            ["weight decay", DECAY, 0],
             ["steps trained", *(summary["steps"] for summary in summaries.values())],
-            ["steps to 99 % training accuracy", *(m["t_fit_99"] for m in found)],
-            ["steps to 95 % validation accuracy", *(m["t_gen_95"] for m in found)],
-            ["steps to 99 % validation accuracy", *(m["t_gen_99"] for m in found)],
+            *(
+                [milestone.words, *(results[milestone.name] for results in found)]
+                for milestone in (FIT_99, GENERALISED_95, GENERALISED_99)
+            ),
             [
                 "final validation accuracy",
                 *(f"{row['validation_accuracy']:.1%}" for row in final),
@@ -104,9 +114,3 @@ def grok(
             ["seconds", *(f"{s['seconds']:.0f}" for s in summaries.values())],
         ],
     )
-    console.console.print(
-        "A dash: not reached in these steps. The Grokfast run also has the published\n"
-        "weight decay; README.md tells the two effects apart.\n"
-        f"Picture: {picture}"
-    )
-    return status

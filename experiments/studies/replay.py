@@ -6,7 +6,6 @@ left by the one before), the loss of every step (``step_loss``) and the validati
 accuracy at the end of every epoch (``its``, ``val_acc``).
 """
 
-import dataclasses
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,35 +15,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.engine.train import TrainState, evaluate, run_chunk
-from experiments.methods.optimizers import build_optimizer
-from experiments.settings.config import (
-    Config,
-    FilterOptions,
-    OptimizerOptions,
-    TrainingOptions,
-)
+from experiments.engine.evaluate import evaluate
+from experiments.engine.train import initialize, run_chunk
+from experiments.methods.named import settings_of
+from experiments.settings.config import Config
+from experiments.settings.options import options
+from experiments.settings.task import Data, Key, ModelState, Params, Rows
 from experiments.tasks.modular import ModularTask
 
 THRESHOLD = 0.95
 """Validation accuracy whose first step is compared."""
 
 
-@dataclasses.dataclass(frozen=True)
-class RecordedTask(ModularTask):
-    """The modular task with split and batch order taken from ``data``."""
+class ReplayError(ValueError):
+    """A file is no record, or it does not fit the settings; the message says why."""
 
-    def split(self, data: Any, key: jax.Array) -> tuple[Any, Any]:
+
+@options
+class RecordedTask(ModularTask):
+    """The modular task with start, split and batch order taken from the data."""
+
+    def splits(self, data: Data, key: Key) -> dict[str, Rows]:
         """The recorded split."""
         del key
         rows = data["split_perm"]
-        table = {name: data[name][rows] for name in ("tokens", "answers")}
-        return (
-            jax.tree.map(lambda a: a[: self.train_size], table),
-            jax.tree.map(lambda a: a[self.train_size :], table),
-        )
+        return {"train": rows[: self.train_size], "validation": rows[self.train_size :]}
 
-    def order(self, data: Any, key: jax.Array, epoch: jax.Array, size: int):
+    def take(self, data: Data, rows: Rows) -> dict[str, jax.Array]:
+        """Tokens and answers alone."""
+        return {name: data[name][rows] for name in ("tokens", "answers")}
+
+    def init(self, key: Key, data: Data) -> tuple[Params, ModelState]:
+        """The recorded parameters."""
+        del key
+        return data["params"], ()
+
+    def order(self, data: Data, key: Key, epoch: jax.Array, size: int) -> jax.Array:
         """The recorded order of an epoch."""
         del key, size
         return data["orders"][epoch]
@@ -75,47 +81,39 @@ class Replay(NamedTuple):
 
 def replay(
     record: dict[str, np.ndarray],
-    filter_options: FilterOptions,
-    optimizer_options: OptimizerOptions,
     *,
     batch_size: int = 512,
     heads: int = 4,
     max_steps: int | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
+    **methods: Any,
 ) -> Replay:
     """Train from a record's start on its batches.
 
     Args:
       record: from :func:`load_record`.
-      filter_options: the filter of the recorded run.
-      optimizer_options: the optimizer of the recorded run.
       batch_size: rows per step of the recorded run.
       heads: attention heads of the recorded run.
       max_steps: replay only so many steps; by default all.
       on_evaluation: called with the metrics after every epoch.
+      **methods: filter and optimizer of the recorded run, with their options.
 
     Raises:
-      ValueError: the record does not fit the batch size or the number of heads.
+      ReplayError: the record does not fit the batch size or the number of heads.
     """
     steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
-    config = _config(
-        record, steps, batch_size, heads, filter_options, optimizer_options
-    )
-    hyper, static = config.traced(), config.static()
-    data = _data(record, config.task)
-    params = _params(record)
-    opt_state = build_optimizer(static, hyper).init(params)
-    state = TrainState(jnp.zeros([], jnp.int32), params, (), opt_state)
-
+    config = _config(record, steps, batch_size, heads, methods)
     epoch = -(-config.task.train_size // batch_size)
+    data, config = _data(record, config.task), config.traced()
+    state, due = initialize(config, data), (True,) * len(config.measures)
     losses, accuracies = [], []
     for start in range(0, steps, epoch):
         length = min(epoch, steps - start)
-        state, log = run_chunk(static, length, hyper, data, state)
-        metrics = evaluate(static, hyper, data, state)
+        state, log = run_chunk(config, length, data, state)
+        row = evaluate(config, data, state, due).row(due)
         losses.append(np.asarray(log.loss))
-        accuracies.append(float(metrics["validation_accuracy"]))
-        on_evaluation({"step": start + length, **metrics})
+        accuracies.append(float(row["validation_accuracy"]))
+        on_evaluation({"step": start + length, **row})
     evaluations = steps // epoch
     return Replay(
         np.concatenate(losses),
@@ -135,13 +133,13 @@ def load_record(path: Path) -> dict[str, np.ndarray]:
     """Read a record.
 
     Raises:
-      ValueError: the file is no such record.
+      ReplayError: the file is no such record.
     """
     try:
         with path.open("rb") as file, np.load(file) as archive:
             record = dict(archive)
     except (ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is not an .npz record: {error}") from error
+        raise ReplayError(f"{path} is not an .npz record: {error}") from error
     wanted = {"split_perm", "epoch_perms", "step_loss", "its", "val_acc"}
     missing = sorted(wanted - record.keys())
     try:
@@ -149,7 +147,7 @@ def load_record(path: Path) -> dict[str, np.ndarray]:
     except KeyError as error:
         missing.append(error.args[0])
     if missing:
-        raise ValueError(f"{path} is not a parity record: no {', '.join(missing)}.")
+        raise ReplayError(f"{path} is not a parity record: no {', '.join(missing)}.")
     return record
 
 
@@ -158,8 +156,7 @@ def _config(
     steps: int,
     batch_size: int,
     heads: int,
-    filter_options: FilterOptions,
-    optimizer_options: OptimizerOptions,
+    methods: dict[str, Any],
 ) -> Config:
     vocabulary, width = record["param/token_embeddings.weight"].shape
     train_size = record["epoch_perms"].shape[1]
@@ -171,36 +168,36 @@ def _config(
         heads=heads,
     )
     if len(record["split_perm"]) != task.table_size:
-        raise ValueError(
+        raise ReplayError(
             f"the record's split has {len(record['split_perm'])} equations, "
             f"x·y mod {task.prime} has {task.table_size}."
         )
     steps_per_epoch = -(-train_size // batch_size)
     if len(record["its"]) and record["its"][0] != steps_per_epoch:
-        raise ValueError(
+        raise ReplayError(
             f"batch_size must give {record['its'][0]} steps per epoch as in the "
             f"record, got {batch_size}, which gives {steps_per_epoch}."
         )
     shuffled = len(record["epoch_perms"]) * steps_per_epoch
     if shuffled < steps:
-        raise ValueError(
+        raise ReplayError(
             f"the record has shuffles for {shuffled} steps only, not for {steps}."
         )
-    training = TrainingOptions(batch_size=batch_size)
-    return Config(task, filter_options, optimizer_options, training)
+    return settings_of(task, batch_size=batch_size, **methods).config
 
 
-def _data(record: dict[str, np.ndarray], task: ModularTask) -> Any:
+def _data(record: dict[str, np.ndarray], task: ModularTask) -> Data:
     orders = [np.arange(record["epoch_perms"].shape[1])]
     for shuffle in record["epoch_perms"]:  # each shuffles the current order
         orders.append(orders[-1][shuffle])
     return jax.device_put(
         task.load()
         | {"split_perm": record["split_perm"], "orders": np.stack(orders[1:])}
+        | {"params": _params(record)}
     )
 
 
-def _params(record: dict[str, np.ndarray]) -> Any:
+def _params(record: dict[str, np.ndarray]) -> Params:
     """The record's parameters under our names; linear weights are transposed."""
 
     def get(name: str) -> jax.Array:

@@ -1,20 +1,17 @@
 """The paper's MNIST and QM9 runs with filter and decay told apart; REPRODUCTION.md.
 
-``make reproduction``. The runs of a task are a sweep, as many at once as there are
-cores; one that is finished is not trained again, so that the tables can be written anew
-from the records within seconds.
+``make reproduction``. The runs of a task are a sweep, whose file is beside this one, as
+many at once as there are cores; one that is finished is not trained again, so that the
+tables can be written anew from the records within seconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import click
-
-from experiments.data.source import DataError
 from experiments.pictures.bands import QUARTILES_FROM, plot_bands
-from experiments.records.run import RecordError, RunDirectory
-from experiments.results import markdown as marked
+from experiments.pictures.save import save
+from experiments.records.run import RunDirectory
+from experiments.results import markdown
 from experiments.results.milestones import first_step
 from experiments.results.over_seeds import (
     Time,
@@ -24,15 +21,13 @@ from experiments.results.over_seeds import (
     spread,
     times_cell,
 )
-from experiments.settings.config import Config
-from experiments.settings.presets import PRESETS
+from experiments.settings.config import Settings
 from experiments.studies import grid
-from experiments.studies.runs import train
-from experiments.tasks import TASKS
+from experiments.studies.runs import Interrupted, read_sweep, train
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "REPRODUCTION.md"
-SEEDS = {"mnist": range(5), "qm9": range(10)}
+SWEEPS = {task: Path(__file__).with_name(f"{task}.toml") for task in ("mnist", "qm9")}
 SETTINGS = {
     "mnist": {
         "baseline": "no filter, decay .01",
@@ -47,7 +42,7 @@ SETTINGS = {
         "ema": "EMA .9 / 1, decay .01",
     },
 }
-"""The four cells; each is the preset of that name behind the task's."""
+"""The four cells, filter × decay."""
 EFFECTS = {
     "filter, at the small decay": ("baseline", "ema-alone"),
     "filter, at the large decay": ("decay", "ema"),
@@ -71,21 +66,21 @@ Cells = Mapping[str, Sequence[RunDirectory]]
 
 
 def train_cells(
-    task: str, seeds: Sequence[int], root: Path, **settings: Any
+    root: Path, settings: Sequence[Settings]
 ) -> dict[str, list[RunDirectory]]:
     """The runs of all four cells, trained as far as they are not there yet."""
-    configs = [
-        Config.of(TASKS[task](), **cell_settings(task, cell) | settings, seed=seed)
-        for cell in SETTINGS[task]
-        for seed in seeds
-    ]
-    runs = iter(train(root / task, configs))
-    return {cell: [next(runs) for _ in seeds] for cell in SETTINGS[task]}
+    cells: dict[str, list[RunDirectory]] = {cell: [] for cell in SETTINGS["mnist"]}
+    smallest = min(each.config.optimizer.weight_decay for each in settings)
+    for lane in train(root, settings):
+        cells[cell_of(lane.settings, smallest)].append(lane.run)
+    return cells
 
 
-def cell_settings(task: str, cell: str) -> dict[str, Any]:
-    """The settings of a cell, as its preset has them."""
-    return PRESETS[task][f"{task}-{cell}"]()
+def cell_of(settings: Settings, smallest_decay: float) -> str:
+    """The cell that a run belongs to."""
+    if settings.config.optimizer.weight_decay > smallest_decay:
+        return "ema" if settings.config.filters else "decay"
+    return "ema-alone" if settings.config.filters else "baseline"
 
 
 def mnist_tables(runs: Cells) -> str:
@@ -108,7 +103,7 @@ def mnist_tables(runs: Cells) -> str:
                 _seconds(cell_runs),
             ]
         )
-    cells = marked.table(
+    cells = markdown.table(
         (
             "cell",
             "paper",
@@ -131,7 +126,7 @@ def mnist_tables(runs: Cells) -> str:
         for name, pair in EFFECTS.items()
     ]
     columns = ("effect of", "times fewer steps to 85 %", "final accuracy, points more")
-    return f"{cells}\n\n{marked.table(columns, effects)}"
+    return f"{cells}\n\n{markdown.table(columns, effects)}"
 
 
 def qm9_tables(runs: Cells) -> str:
@@ -149,7 +144,7 @@ def qm9_tables(runs: Cells) -> str:
         ]
         for cell, cell_runs in runs.items()
     ]
-    cells = marked.table(
+    cells = markdown.table(
         (
             "cell",
             "paper (not reproduced)",
@@ -175,7 +170,7 @@ def qm9_tables(runs: Cells) -> str:
         "times lower lowest validation loss",
         f"times fewer steps to a loss of {LOSS:g}",
     )
-    table = marked.table(columns, effects)
+    table = markdown.table(columns, effects)
     return f"{cells}\n\n{table}"
 
 
@@ -225,60 +220,37 @@ _TABLES: dict[str, Callable[[Cells], str]] = {"mnist": mnist_tables, "qm9": qm9_
 _COLUMNS = {"mnist": "validation_accuracy", "qm9": "validation_loss"}
 
 
-def reproduce(task: str, root: Path) -> None:
+def _reproduce_cells(task: str, root: Path) -> None:
     """Runs, tables and picture of one task."""
-    runs = train_cells(task, SEEDS[task], root)
-    marked.put(PAGE, task, _TABLES[task](runs))
-    labelled = {SETTINGS[task][cell]: runs[cell] for cell in runs}
-    count = len(SEEDS[task])
+    runs = train_cells(root / task, read_sweep(SWEEPS[task]))
+    markdown.put(PAGE, task, _TABLES[task](runs))
+    labelled = {SETTINGS[task][cell]: of_cell for cell, of_cell in runs.items()}
+    count = len(runs["baseline"])
     edges = "quartiles" if count >= QUARTILES_FROM else "range"
-    picture = ROOT / "docs" / f"{task}.png"
     columns = (_COLUMNS[task], "weight_norm")
     title = f"{task.upper()}: median and {edges} of {count} seeds"
-    plot_bands(labelled, columns, title).savefig(picture, dpi=120)
+    save(plot_bands(labelled, columns, title), ROOT / "docs" / f"{task}.png")
 
 
 PARTS = (*SETTINGS, *(f"{name}-grid" for name in grid.GRIDS))
 
 
-@click.command()
-@click.argument(
-    "parts",
-    nargs=-1,
-    metavar="[PARTS]...",
-    type=click.Choice(PARTS),
-)
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/reproduction"),
-    show_default=True,
-    help="Where the records are.",
-)
-def main(parts: tuple[str, ...], runs: Path) -> None:
-    """Train what is not recorded yet, and write REPRODUCTION.md and its pictures.
+def reproduce(part: str, root: Path) -> bool:
+    """Train what is not recorded yet of a part, and write its tables and pictures.
 
-    \b
-    mnist       filter × decay, 5 seeds of 100,000 steps     30 – 45 minutes
-    qm9         the same with 10 seeds                       10 minutes
-    mnist-grid  learning rates, decays, filters              10 – 15 minutes
-    mul97-grid  the same for x·y mod 97                      35 – 70 minutes
+    Args:
+      part: one of :data:`PARTS`.
+      root: where the records are.
 
-    The data are searched for as by `python -m experiments train`: the environment
-    variable GROKFAST_DATA names their directory.
-    """  # noqa: D301
+    Returns:
+      Whether it is complete: False if it was interrupted.
+    """
     try:
-        for part in parts or PARTS:
-            if part in SETTINGS:
-                reproduce(part, runs)
-            else:
-                report = grid.report(
-                    grid.GRIDS[part.removesuffix("-grid")], runs / part
-                )
-                marked.put(PAGE, part, report)
-    except (DataError, RecordError, OSError) as error:
-        raise click.ClickException(str(error)) from None
-
-
-if __name__ == "__main__":
-    main()
+        if part in SETTINGS:
+            _reproduce_cells(part, root)
+        else:
+            report = grid.report(grid.GRIDS[part.removesuffix("-grid")], root / part)
+            markdown.put(PAGE, part, report)
+    except Interrupted:
+        return False
+    return True

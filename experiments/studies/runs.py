@@ -1,37 +1,52 @@
-"""Train configurations as a sweep, and take their records."""
+"""Train the runs of a study as a sweep, and take their records."""
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.host.sweep import default_way, lanes_of, train_sweep
-from experiments.records.run import INTERRUPTED, RunDirectory
-from experiments.results.table import SweepDirectory
+from experiments.host.groups import Lane, lanes_of
+from experiments.host.sweep import How, default_way, train_sweep
+from experiments.methods.named import every_setting
+from experiments.records.status import UNFINISHED
+from experiments.records.sweep import SweepDirectory
+from experiments.screen.console import say
 from experiments.screen.progress import sweep_progress
-from experiments.settings.config import Config
+from experiments.settings.axes import combinations, options_of
+from experiments.settings.config import Settings
+from experiments.tasks import TASKS
 
 
-def train(root: Path, configs: Sequence[Config]) -> list[RunDirectory]:
-    """The records of all configurations; ``show`` knows ``root`` as a sweep.
+class Interrupted(Exception):
+    """A study was interrupted; the same command goes on."""
+
+
+def read_sweep(path: Path) -> list[Settings]:
+    """The runs of a committed file, which ``sweep --file`` trains too."""
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    task, seeds = TASKS[values.pop("task")], values.pop("seeds", None)
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    return every_setting(task, combinations(options_of(named, seeds)))
+
+
+def train(root: Path, settings: Sequence[Settings]) -> list[Lane]:
+    """The lanes of all settings, in their order; ``show`` knows ``root`` as a sweep.
 
     What is finished there is not trained again. A run that diverged is a result too.
 
     Raises:
-      SystemExit: interrupted; called again, it goes on.
+      Interrupted: called again, it goes on.
     """
-    lanes = lanes_of(root, configs)
-    SweepDirectory(root).write_plan(lanes, "python -m experiments.studies.reproduction")
-    print(f"{root}: {len(lanes)} runs", flush=True)
-    budgets = {
-        lane.path.name: config.training.steps
-        for lane, config in zip(lanes, configs, strict=True)
-    }
-    with sweep_progress(len(lanes), budgets) as progress:
-        train_sweep(root, configs, way=default_way(), progress=progress)
-    if any(_is_unfinished(lane) for lane in lanes):
-        print("Interrupted: the same command goes on.")
-        raise SystemExit(130)
+    lanes = lanes_of(root, settings)
+    say(f"{root}: {len(lanes)} runs")
+    budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
+    with sweep_progress(budgets) as progress:
+        train_sweep(
+            SweepDirectory(root),
+            lanes,
+            How(progress, arguments=("reproduce",)),
+            way=default_way(),
+            command="python -m experiments reproduce",
+        )
+    if any(lane.run.status() in UNFINISHED for lane in lanes):
+        raise Interrupted
     return lanes
-
-
-def _is_unfinished(lane: RunDirectory) -> bool:
-    return not lane.summary_file.exists() or lane.summary()["status"] == INTERRUPTED

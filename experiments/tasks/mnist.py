@@ -6,27 +6,43 @@ parameters eight times as large as usual, by the mean squared error to one-hot l
 validation is the whole test set.
 """
 
-import dataclasses
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from experiments.data.mnist import load_mnist
 from experiments.models.mlp import MLP
-from experiments.settings.config import option
-from experiments.tasks.file_task import FileTask
+from experiments.settings.files import Files
+from experiments.settings.milestone import OF_ACCURACY, Milestone, generalised_95_of
+from experiments.settings.options import option, options
+from experiments.settings.task import (
+    Data,
+    Examples,
+    Key,
+    ModelState,
+    Outputs,
+    Params,
+    Rows,
+)
+from experiments.tasks.model_task import ModelTask
 
 _PIXELS, _CLASSES = 28 * 28, 10
 
 
-@dataclasses.dataclass(frozen=True)
-class MnistTask(FileTask):
+@options
+class MnistTask(ModelTask):
     """Handwritten digits, learnt by an MLP from the first 1000 of 60,000 images."""
 
     name: ClassVar[str] = "mnist"
+    reads_files: ClassVar[bool] = True
     published_accuracy: ClassVar[float | None] = 0.898
+    milestones: ClassVar[tuple[Milestone, ...]] = (
+        *OF_ACCURACY,
+        generalised_95_of(0.898),
+    )
     milestone: ClassVar[str] = "t_gen_95_of_published"
     defaults: ClassVar[dict[str, Any]] = {
         "optimizer": "adamw",
@@ -45,51 +61,56 @@ class MnistTask(FileTask):
     width: int = option(200, "Features of the hidden layers.", minimum=1)
     layers: int = option(3, "Linear layers.", minimum=1)
 
-    def load(self) -> dict[str, Any]:
-        """``images [n, 784]``, uint8, and ``labels [n]`` of both splits."""
-        data = load_mnist(self.data_dir, download=self.download)
+    def load(self, files: Files = Files()) -> dict[str, np.ndarray]:
+        """``images [n, 784]``, uint8, and ``labels [n]``: those to train on first."""
+        data = load_mnist(files.data_dir, download=files.download)
+        images, labels = (
+            np.concatenate(
+                [data[f"train_{part}"][: self.train_points], data[f"test_{part}"]]
+            )
+            for part in ("images", "labels")
+        )
+        return {"images": images.reshape(-1, _PIXELS), "labels": labels}
 
-        def part(name: str, size: int) -> dict[str, Any]:
-            return {
-                "images": data[f"{name}_images"][:size].reshape(-1, _PIXELS),
-                "labels": data[f"{name}_labels"][:size],
-            }
-
-        return {
-            "train": part("train", self.train_points),
-            "validation": part("test", len(data["test_images"])),
-        }
-
-    def split(self, data: Any, key: jax.Array) -> tuple[Any, Any]:
+    def splits(self, data: Data, key: Key) -> dict[str, Rows]:
         """The same for every seed."""
         del key
-        return data["train"], data["validation"]
-
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        examples: Any,
-        key: jax.Array,
-    ) -> tuple[jax.Array, Any]:
-        """Mean squared error over the images and their ten outputs."""
-        del key
-        return jnp.mean(self.metrics(params, (), examples)["loss"]), model_state
-
-    def metrics(
-        self, params: Any, model_state: Any, examples: Any
-    ) -> dict[str, jax.Array]:
-        """Mean squared error and accuracy (0 or 1) of each image."""
-        del model_state
-        dtype = jax.tree.leaves(params)[0].dtype
-        outputs = self.apply(params, examples["images"].astype(dtype) / 255)
-        targets = jax.nn.one_hot(examples["labels"], _CLASSES, dtype=dtype)
+        rows = jnp.arange(len(data["labels"]))
         return {
-            "loss": jnp.mean((outputs - targets) ** 2, axis=-1),
-            "accuracy": jnp.argmax(outputs, axis=-1) == examples["labels"],
+            "train": rows[: self.train_points],
+            "validation": rows[self.train_points :],
         }
+
+    def forward(
+        self,
+        params: Params,
+        model_state: ModelState,
+        examples: Examples,
+        key: Key | None,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
+        """The ten outputs of each image."""
+        del key, train
+        images = examples["images"].astype(_dtype(params)) / 255
+        return Outputs(self.apply(params, images)), model_state
+
+    def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
+        """Mean squared error of each image over its ten outputs."""
+        found = outputs.prediction
+        targets = jax.nn.one_hot(examples["labels"], _CLASSES, dtype=found.dtype)
+        return jnp.mean((found - targets) ** 2, axis=-1)
+
+    def values(self, outputs: Outputs, examples: Examples) -> dict[str, jax.Array]:
+        """Mean squared error and accuracy (0 or 1) of each image."""
+        correct = jnp.argmax(outputs.prediction, axis=-1) == examples["labels"]
+        return super().values(outputs, examples) | {"accuracy": correct}
 
     def model(self, rngs: nnx.Rngs) -> nnx.Module:
         """The MLP."""
         hidden = [self.width] * (self.layers - 1)
         return MLP([_PIXELS, *hidden, _CLASSES], rngs=rngs)
+
+
+def _dtype(params: Params) -> jnp.dtype:
+    return jax.tree.leaves(params)[0].dtype

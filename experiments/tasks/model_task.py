@@ -4,26 +4,48 @@ import abc
 import functools
 from typing import Any
 
-import jax
 from flax import nnx
 
-from experiments.tasks.base import Task
+from experiments.settings.task import Data, Key, ModelState, Params, Task
 
 
 class ModelTask(Task):
-    """A task whose parameters are those of one Flax module without other state."""
+    """A task whose parameters are the ``nnx.Param`` of one Flax module.
+
+    All else that the module changes is its model state: the running statistics of
+    BatchNorm, the state of its random streams.
+    """
 
     @abc.abstractmethod
     def model(self, rngs: nnx.Rngs) -> nnx.Module:
         """The module with its initial parameters."""
 
-    def init(self, key: jax.Array) -> tuple[Any, Any]:
-        """Parameters as a nested dict; there is no model state."""
-        return nnx.to_pure_dict(nnx.state(self.model(nnx.Rngs(key)))), ()
+    def init(self, key: Key, data: Data) -> tuple[Params, ModelState]:
+        """Parameters and model state as nested dicts; ``()`` for no state."""
+        del data
+        _, params, rest = nnx.split(self.model(nnx.Rngs(key)), nnx.Param, ...)
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(rest) or ()
 
-    def apply(self, params: Any, *args: Any, **kwargs: Any) -> Any:
-        """The module's output with these parameters."""
+    def apply(self, params: Params, *args: Any, **kwargs: Any) -> Any:
+        """The output of a module that has no state and does the same in training."""
         return nnx.merge(self._graph, params)(*args, **kwargs)
+
+    def apply_with_state(
+        self,
+        params: Params,
+        model_state: ModelState,
+        *args: Any,
+        train: bool,
+        **kwargs: Any,
+    ) -> tuple[Any, ModelState]:
+        """The module's output, and its state after it: unchanged, if not to train."""
+        module = nnx.merge(self._graph, params, model_state or {})
+        module.train() if train else module.eval()
+        output = module(*args, **kwargs)
+        if not train:
+            return output, model_state
+        _, _, rest = nnx.split(module, nnx.Param, ...)
+        return output, nnx.to_pure_dict(rest) or ()
 
     @functools.cached_property
     def _graph(self) -> nnx.GraphDef:

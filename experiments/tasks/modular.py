@@ -4,8 +4,7 @@ An equation is the four tokens x, operation, y, equals; the answer is predicted 
 last position. With n symbols, equals is token n and the operation token n + 1.
 """
 
-import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from flax import nnx
 
 from experiments.data.algorithmic import (
     OPERATIONS,
+    PERMUTATIONS,
     is_prime,
     number_of_symbols,
     operation_table,
@@ -22,13 +22,27 @@ from experiments.data.algorithmic import (
 )
 from experiments.models.power_transformer import PowerTransformer
 from experiments.models.transformer import Transformer
-from experiments.settings.config import option
+from experiments.settings.files import Files
+from experiments.settings.options import option, options
+from experiments.settings.task import (
+    Data,
+    Examples,
+    Key,
+    ModelState,
+    Outputs,
+    Params,
+    Rows,
+)
 from experiments.tasks.model_task import ModelTask
 
 _ARCHITECTURES = {"grokfast": Transformer, "power": PowerTransformer}
 
 
-@dataclasses.dataclass(frozen=True)
+def _has_modulus(task: "ModularTask") -> bool:
+    return task.operation not in PERMUTATIONS
+
+
+@options
 class ModularTask(ModelTask):
     """x ∘ y for all x and y, part of the table for training, the rest to validate."""
 
@@ -39,7 +53,13 @@ class ModularTask(ModelTask):
         "Operation: mul is x·y with y ≠ 0, the published task.",
         choices=OPERATIONS,
     )
-    prime: int = option(97, "Modulus p, a prime.", minimum=3, maximum=9973)
+    prime: int = option(
+        97,
+        "Modulus p, a prime.",
+        minimum=3,
+        maximum=9973,
+        needs=(_has_modulus, "with --operation s5"),
+    )
     train_fraction: float = option(
         0.5, "Part of the table used for training.", above=0.0, below=1.0
     )
@@ -82,45 +102,49 @@ class ModularTask(ModelTask):
         """Number of tokens: the symbols, equals and the operation."""
         return number_of_symbols(self.operation, self.prime) + 2
 
-    def load(self) -> dict[str, np.ndarray]:
+    def load(self, files: Files = Files()) -> dict[str, np.ndarray]:
         """``tokens [N, 4]`` and ``answers [N]``, int32."""
+        del files
         x, y, answers = operation_table(self.operation, self.prime)
         equals, operation = self.vocabulary - 2, self.vocabulary - 1
         columns = [x, np.full_like(x, operation), y, np.full_like(x, equals)]
         return {"tokens": np.stack(columns, axis=1), "answers": answers}
 
-    def split(self, data: Any, key: jax.Array) -> tuple[Any, Any]:
+    def splits(self, data: Data, key: Key) -> dict[str, Rows]:
         """A random part of the table; for one seed, nested across fractions."""
+        del data
         order = jax.random.permutation(key, self.table_size)
-        shuffled = jax.tree.map(lambda a: a[order], data)
-        return (
-            jax.tree.map(lambda a: a[: self.train_size], shuffled),
-            jax.tree.map(lambda a: a[self.train_size :], shuffled),
+        return {
+            "train": order[: self.train_size],
+            "validation": order[self.train_size :],
+        }
+
+    def forward(
+        self,
+        params: Params,
+        model_state: ModelState,
+        examples: Examples,
+        key: Key | None,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
+        """Logits of the answers, ``[n, vocabulary]``."""
+        del key, train
+        return Outputs(self._logits(params, examples["tokens"])), model_state
+
+    def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
+        """Cross-entropy of each answer."""
+        return optax.softmax_cross_entropy_with_integer_labels(
+            outputs.prediction, examples["answers"]
         )
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        examples: Any,
-        key: jax.Array,
-    ) -> tuple[jax.Array, Any]:
-        """Mean cross-entropy of the answers."""
-        del key
-        losses = _cross_entropy(self._logits(params, examples), examples)
-        return jnp.mean(losses), model_state
-
-    def metrics(
-        self, params: Any, model_state: Any, examples: Any
-    ) -> dict[str, jax.Array]:
+    def values(self, outputs: Outputs, examples: Examples) -> dict[str, jax.Array]:
         """Cross-entropy and accuracy (0 or 1) of each answer."""
-        del model_state
-        logits = self._logits(params, examples)
-        correct = jnp.argmax(logits, axis=-1) == examples["answers"]
-        return {"loss": _cross_entropy(logits, examples), "accuracy": correct}
+        correct = jnp.argmax(outputs.prediction, axis=-1) == examples["answers"]
+        return super().values(outputs, examples) | {"accuracy": correct}
 
-    def _logits(self, params: Any, examples: Any) -> jax.Array:
-        tokens, symbols = examples["tokens"], self.vocabulary - 2
+    def _logits(self, params: Params, tokens: jax.Array) -> jax.Array:
+        symbols = self.vocabulary - 2
         prefixes = None
         saved = 24 * self.width**2 * (len(tokens) - symbols)  # columns of a block
         if saved > 4 * self.width * symbols * len(tokens):  # spreading keys and values
@@ -134,7 +158,3 @@ class ModularTask(ModelTask):
         return architecture(
             self.vocabulary, self.width, self.layers, self.heads, rngs=rngs
         )
-
-
-def _cross_entropy(logits: jax.Array, examples: Any) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, examples["answers"])

@@ -12,7 +12,6 @@ The published code takes the same error of the same targets, 50 times as often, 
 keeps single batches too; neither explains it (REPRODUCTION.md).
 """
 
-import dataclasses
 from typing import Any, ClassVar
 
 import jax
@@ -22,20 +21,33 @@ from flax import nnx
 
 from experiments.data.qm9 import MOLECULES, load_qm9
 from experiments.models.edge_network import EdgeNetwork, Graphs
-from experiments.settings.config import option
-from experiments.tasks.file_task import FileTask
+from experiments.settings.files import Files
+from experiments.settings.milestone import Milestone
+from experiments.settings.options import option, options
+from experiments.settings.task import (
+    Data,
+    Examples,
+    Key,
+    ModelState,
+    Outputs,
+    Params,
+    Rows,
+)
+from experiments.tasks.model_task import ModelTask
 
 NODE_FEATURES = 11
 BONDS = 4
 """Kinds of edges: single, double, triple, aromatic; their features are one-hot."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Qm9Task(FileTask):
+@options
+class Qm9Task(ModelTask):
     """Polarizability of molecules, learnt by a graph network from 50 of them."""
 
     name: ClassVar[str] = "qm9"
+    reads_files: ClassVar[bool] = True
     has_accuracy: ClassVar[bool] = False
+    milestones: ClassVar[tuple[Milestone, ...]] = ()
     milestone: ClassVar[str] = "min_validation_loss"
     defaults: ClassVar[dict[str, Any]] = {
         "optimizer": "adamw",
@@ -60,9 +72,9 @@ class Qm9Task(FileTask):
         choices=("published", "clean"),
     )
 
-    def load(self) -> dict[str, np.ndarray]:
+    def load(self, files: Files = Files()) -> dict[str, np.ndarray]:
         """The molecules, padded; see :class:`Graphs` and :func:`padded`."""
-        data = load_qm9(self.molecules, self.data_dir, download=self.download)
+        data = load_qm9(self.molecules, files.data_dir, download=files.download)
         suffix = "_clean" if self.features == "clean" else ""
         return padded(
             data["node_ptr"],
@@ -73,37 +85,35 @@ class Qm9Task(FileTask):
             data["alpha"],
         )
 
-    def split(self, data: Any, key: jax.Array) -> tuple[Any, Any]:
+    def splits(self, data: Data, key: Key) -> dict[str, Rows]:
         """Two random halves; an odd molecule is for validation."""
+        del data
         order = jax.random.permutation(key, self.molecules)
         half = self.molecules // 2
-        train, validation = order[:half], order[half:]
-        return (
-            jax.tree.map(lambda a: a[train], data),
-            jax.tree.map(lambda a: a[validation], data),
-        )
+        return {"train": order[:half], "validation": order[half:]}
 
-    def loss(
+    def forward(
         self,
-        params: Any,
-        model_state: Any,
-        examples: Any,
-        key: jax.Array,
-    ) -> tuple[jax.Array, Any]:
-        """Mean squared error of the polarizability."""
-        del key
-        return jnp.mean(self.metrics(params, (), examples)["loss"]), model_state
-
-    def metrics(
-        self, params: Any, model_state: Any, examples: Any
-    ) -> dict[str, jax.Array]:
-        """Squared error of each molecule, in bohr⁶."""
-        del model_state
+        params: Params,
+        model_state: ModelState,
+        examples: Examples,
+        key: Key | None,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
+        """The polarizability of each molecule, in bohr³."""
+        del key, train
         dtype = jax.tree.leaves(params)[0].dtype
         graphs = Graphs(*(examples[name] for name in Graphs._fields))
         graphs = graphs._replace(nodes=graphs.nodes.astype(dtype))
-        alpha = self.apply(params, graphs, jnp.eye(BONDS, dtype=dtype))
-        return {"loss": (alpha - examples["alpha"].astype(dtype)) ** 2}
+        return Outputs(self.apply(params, graphs, jnp.eye(BONDS, dtype=dtype))), (
+            model_state
+        )
+
+    def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
+        """Squared error of each molecule, in bohr⁶."""
+        found = outputs.prediction
+        return (found - examples["alpha"].astype(found.dtype)) ** 2
 
     def model(self, rngs: nnx.Rngs) -> nnx.Module:
         """The graph network."""

@@ -1,0 +1,51 @@
+"""What is measured beside the scores of a task: the table of measures."""
+
+from typing import ClassVar
+
+import jax
+import optax
+
+from experiments.methods.observe import MEASURES, ObservedState, state_of
+from experiments.settings.measure import Measure, Point
+from experiments.settings.options import options
+from experiments.settings.task import Params
+
+
+@options
+class WeightNorm(Measure):
+    """‖θ‖ over all parameters as ``weight_norm``, and per layer."""
+
+    name: ClassVar[str] = "weight_norm"
+
+    def __call__(self, point: Point) -> dict[str, jax.Array]:
+        """See :func:`weight_norms`."""
+        return weight_norms(point.params)
+
+
+@options
+class FilterEffect(Measure):
+    """What the filter did to the last gradient: see :class:`ObservedState`."""
+
+    name: ClassVar[str] = "filter_effect"
+
+    def __call__(self, point: Point) -> dict[str, jax.Array]:
+        """The norm of the gradient, and share and cosine of what the filter added."""
+        state = state_of(point.opt_state, ObservedState)
+        return {name: getattr(state, name) for name in MEASURES}
+
+
+def weight_norms(params: Params) -> dict[str, jax.Array]:
+    """‖θ‖ over all parameters as ``weight_norm``, and per layer.
+
+    A layer is a top-level entry of the parameters, or an item of a list there:
+    ``weight_norm_head``, ``weight_norm_blocks_0``.
+    """
+    layers: dict[str, list[jax.Array]] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        keys = [jax.tree_util.keystr((key,), simple=True) for key in path]
+        depth = 2 if len(keys) > 1 and keys[1].isdigit() else 1
+        layers.setdefault("_".join(keys[:depth]), []).append(leaf)
+    norms = {
+        f"weight_norm_{name}": optax.tree.norm(tree) for name, tree in layers.items()
+    }
+    return {"weight_norm": optax.tree.norm(params), **norms}

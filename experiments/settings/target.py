@@ -1,0 +1,42 @@
+"""A value of a column at which a run may stop."""
+
+import re
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """``column ≥ value``, or ``≤`` where lower is better."""
+
+    column: str
+    value: float
+    lower_is_better: bool = False
+
+    def is_met(self, value: float) -> bool:
+        """Whether a value of the column meets it; NaN does not."""
+        return value <= self.value if self.lower_is_better else value >= self.value
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Of ``0.99``, a validation accuracy, or ``COLUMN>=VALUE``, ``COLUMN<=VALUE``.
+
+        Raises:
+          ValueError: it is neither.
+
+        Example:
+          >>> Target.parse("validation_loss<=0.5")
+          Target(column='validation_loss', value=0.5, lower_is_better=True)
+        """
+        match = re.fullmatch(r"(?:(\w+)\s*(>=|<=))?\s*(\S+)", text.strip())
+        try:
+            column, sign, value = match.groups()  # type: ignore[union-attr]
+            target = cls(column or "validation_accuracy", float(value), sign == "<=")
+        except (AttributeError, ValueError):
+            raise ValueError(
+                "stop_at must be an accuracy such as 0.99, or COLUMN>=VALUE or "
+                f"COLUMN<=VALUE, got {text!r}."
+            ) from None
+        if column is None and not 0 < target.value <= 1:
+            raise ValueError(
+                f"stop_at, an accuracy, must be > 0 and ≤ 1, got {target.value:g}."
+            )
+        return target
