@@ -1,7 +1,5 @@
 """Lanes of one program against runs alone."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +13,10 @@ from experiments.engine.lanes import (
     stack,
     take,
 )
-from experiments.engine.train import TrainState, evaluate, initialize, run_chunk
-from experiments.settings.config import Config, FilterOptions
-from experiments.tasks.modular import ModularTask
+from experiments.engine.state import TrainState
+from experiments.engine.train import initialize, run_chunk
+from tests.support.tiny import TASK, config_of, due, row_of
 
-TASK = ModularTask(prime=11, width=16, heads=2)
 LENGTH = 25
 
 
@@ -27,38 +24,35 @@ def configs(filter):
     """Lanes that differ in seed, decay and, where there is one, the filter's gain."""
     lambs = [0.5, 2.0, 5.0]
     return [
-        Config.of(
-            TASK,
+        config_of(
             filter=filter,
             window_size=5,
             seed=seed,
             lamb=lamb,
             weight_decay=0.01 * seed,
-            batch_size=16,
         )
         for seed, lamb in enumerate(lambs)
     ]
 
 
 def alone(config, chunks=2):
-    static, hyper, data = config.static(), config.traced(), config.task.load()
-    state, losses = initialize(static, hyper), []
+    data = config.task.load()
+    state, losses = initialize(config.traced(), data), []
     for _ in range(chunks):
-        state, log = run_chunk(static, LENGTH, hyper, data, state)
+        state, log = run_chunk(config.traced(), LENGTH, data, state)
         losses.append(log.loss)
-    return np.concatenate(losses), evaluate(static, hyper, data, state), state
+    return np.concatenate(losses), row_of(config, data, state), state
 
 
 def together(lanes, way, chunks=2, mesh=None):
-    static, hyper = stack(lanes)
-    data, state, losses = lanes[0].task.load(), initialize_lanes(static, hyper), []
+    config, data = stack(lanes), lanes[0].task.load()
+    state, losses = initialize_lanes(config, data), []
     for _ in range(chunks):
-        state, log = run_chunk_of_lanes(
-            static, LENGTH, hyper, data, state, way=way, mesh=mesh
-        )
+        state, log = run_chunk_of_lanes(config, LENGTH, data, state, way=way, mesh=mesh)
         losses.append(log.loss)
-    metrics = evaluate_lanes(static, hyper, data, state, way=way, mesh=mesh)
-    return np.concatenate(losses, axis=1), metrics, state
+    every = due(lanes[0])
+    evaluation = evaluate_lanes(config, data, state, every, way=way, mesh=mesh)
+    return np.concatenate(losses, axis=1), evaluation.row(every), state
 
 
 def lane_of(tree, lane):
@@ -95,27 +89,26 @@ def test_batched_lanes_are_the_runs_alone_to_rounding(filter):
 @pytest.mark.parametrize("way", WAYS)
 def test_some_lanes_go_on_without_the_others(way):
     lanes = configs("ma")
-    static, hyper = stack(lanes)
-    data = TASK.load()
-    state = initialize_lanes(static, hyper)
-    state, _ = run_chunk_of_lanes(static, LENGTH, hyper, data, state, way=way)
+    config, data = stack(lanes), TASK.load()
+    state = initialize_lanes(config, data)
+    state, _ = run_chunk_of_lanes(config, LENGTH, data, state, way=way)
     kept = np.array([2, 0])
-    fewer = jax.tree.map(lambda a: a[kept], hyper)
-    _, log = run_chunk_of_lanes(static, LENGTH, fewer, data, take(state, kept), way=way)
+    fewer = jax.tree.map(lambda a: a[kept], config)
+    _, log = run_chunk_of_lanes(fewer, LENGTH, data, take(state, kept), way=way)
     whole, _, _ = together(lanes, way)
     np.testing.assert_allclose(log.loss, whole[kept, LENGTH:], rtol=1e-5)
 
 
 def test_the_step_is_shared_so_that_branches_stay_branches():
     """Under ``vmap`` a branch on a lane's own step would run on both sides."""
-    static, hyper = stack(configs("none"))
-    state = jax.eval_shape(lambda h: initialize_lanes(static, h), hyper)
+    config, data = stack(configs("none")), TASK.load()
+    state = jax.eval_shape(initialize_lanes, config, data)
     assert isinstance(state, TrainState)
     assert state.step.shape == ()
-    data = TASK.load()
-    lanes = run_chunk_of_lanes.lower(static, 4, hyper, data, state, way="vmap")
-    one = jax.eval_shape(lambda h: initialize(static, h), configs("none")[0].traced())
-    alone = run_chunk.lower(static, 4, configs("none")[0].traced(), data, one)
+    lanes = run_chunk_of_lanes.lower(config, 4, data, state, way="vmap")
+    first = configs("none")[0].traced()
+    one = jax.eval_shape(initialize, first, data)
+    alone = run_chunk.lower(first, 4, data, one)
     branches = alone.as_text().count("stablehlo.case")
     assert branches
     assert lanes.as_text().count("stablehlo.case") == branches
@@ -123,11 +116,10 @@ def test_the_step_is_shared_so_that_branches_stay_branches():
 
 def test_lanes_differ_in_what_is_traced_alone():
     lanes = configs("ma")
-    wider = dataclasses.replace(
-        lanes[0], filter=FilterOptions(filter="ma", window_size=6)
-    )
+    wider = config_of(filter="ma", window_size=6)
     with pytest.raises(ValueError, match="must agree in what is static"):
         stack([lanes[0], wider])
-    _, hyper = stack(lanes)
-    assert hyper["seed"].dtype == jnp.uint32
-    np.testing.assert_array_equal(hyper["seed"], [0, 1, 2])
+    config = stack(lanes)
+    assert config.training.seed.dtype == jnp.uint32
+    np.testing.assert_array_equal(config.training.seed, [0, 1, 2])
+    np.testing.assert_array_equal(config.filters[0].lamb, [0.5, 2.0, 5.0])

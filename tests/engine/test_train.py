@@ -1,40 +1,31 @@
 """The compiled engine: steps, batches, optimizers, and what recompiles."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from experiments.engine.train import Keys, evaluate, initialize, run_chunk
-from experiments.methods.optimizers import build_optimizer
-from experiments.settings.config import (
-    Config,
-    FilterOptions,
-    OptimizerOptions,
-    TrainingOptions,
-)
+from experiments.engine.evaluate import evaluate
+from experiments.engine.state import Keys
+from experiments.engine.train import initialize, run_chunk
+from experiments.methods.adam import Adam
+from experiments.methods.chain import build_optimizer
+from experiments.methods.ema import Ema
+from experiments.methods.ma import Ma
+from experiments.methods.named import settings_of
+from experiments.settings.config import Budget
+from experiments.settings.flat import values_of
+from experiments.settings.options import options
 from experiments.tasks.modular import ModularTask
-
-TASK = ModularTask(prime=11, width=16, heads=2)  # 110 equations, 55 to train
-
-
-def config(filter="ema", training=None, **optimizer):
-    return Config(
-        TASK,
-        FilterOptions(filter=filter, window_size=5),
-        OptimizerOptions(**optimizer),
-        training or TrainingOptions(batch_size=16),
-    )
+from tests.support.tiny import TASK, config_of, due, row_of
 
 
 def start(config):
+    """Traced settings, data, the initial state and its metrics."""
     data = jax.device_put(config.task.load())
-    static, hyper = config.static(), config.traced()
-    state = initialize(static, hyper)
-    return static, hyper, data, state, evaluate(static, hyper, data, state)
+    state = initialize(config.traced(), data)
+    return config.traced(), data, state, row_of(config, data, state)
 
 
 def assert_same(a, b):
@@ -45,47 +36,52 @@ def assert_same(a, b):
 def test_chunks_may_be_cut_anywhere(filter):
     """One chunk of 9 steps equals three of 3, bit for bit, across epochs' ends."""
     losses = []
-    static, hyper, data, state, _ = start(config(filter))
-    whole, chunk = run_chunk(static, 9, hyper, data, state)
-    state = initialize(static, hyper)
+    config, data, state, _ = start(config_of(filter=filter, window_size=5))
+    whole, chunk = run_chunk(config, 9, data, state)
+    state = initialize(config, data)
     for _ in range(3):
-        state, part = run_chunk(static, 3, hyper, data, state)
+        state, part = run_chunk(config, 3, data, state)
         losses.append(part.loss)
     assert_same(whole, state)
     np.testing.assert_array_equal(chunk.loss, np.concatenate(losses))
 
 
 def test_one_compilation_serves_all_traced_hyperparameters():
-    base = config()
-    static, hyper, data, state, _ = start(base)
-    run_chunk(static, 4, hyper, data, state)
-    compiled = run_chunk._cache_size()
-    other = dataclasses.replace(
-        base,
-        filter=FilterOptions(
-            filter="ema", window_size=5, alpha=0.5, lamb=0.1, start_step=3
-        ),
-        optimizer=OptimizerOptions(learning_rate=3e-3, weight_decay=0.1),
-        training=TrainingOptions(
-            batch_size=16, seed=7, init_scale=2.0, steps=9, eval_every=3, stop_at=0.5
-        ),
-    )
-    assert other.static() == static
-    _, _, _, state, _ = start(other)
-    run_chunk(other.static(), 4, other.traced(), data, state)
-    assert run_chunk._cache_size() == compiled
+    base = config_of(filter="ema")
+    config, data, state, _ = start(base)
+    run_chunk(config, 4, data, state)
+    compiled = [f._cache_size() for f in (initialize, run_chunk, evaluate)]
+    other = settings_of(
+        TASK,
+        filter="ema",
+        alpha=0.5,
+        lamb=0.1,
+        start_step=3,
+        learning_rate=3e-3,
+        weight_decay=0.1,
+        batch_size=16,
+        seed=7,
+        init_scale=2.0,
+        steps=9,
+        eval_every=3,
+        stop_at=0.5,
+    ).config
+    assert jax.tree.structure(other) == jax.tree.structure(base)
+    config, data, state, _ = start(other)
+    run_chunk(config, 4, data, state)
+    assert [f._cache_size() for f in (initialize, run_chunk, evaluate)] == compiled
 
 
 def test_matmul_precision_reaches_the_products():
     """A CPU ignores it, so look at the programs: one-hot copies stay exact."""
     texts = {}
     for precision in ("float32", "bfloat16"):
-        c = config(training=TrainingOptions(batch_size=16, matmul_precision=precision))
-        static, hyper, data = c.static(), c.traced(), c.task.load()
-        state = initialize(static, hyper)
+        made = config_of(filter="ema", matmul_precision=precision)
+        config, data = made.traced(), made.task.load()
+        state = initialize(config, data)
         texts[precision] = [
-            run_chunk.lower(static, 2, hyper, data, state).as_text(),
-            evaluate.lower(static, hyper, data, state).as_text(),
+            run_chunk.lower(config, 2, data, state).as_text(),
+            evaluate.lower(config, data, state, due(config)).as_text(),
         ]
     for exact, fast in zip(*texts.values(), strict=True):
         assert exact.count("HIGHEST") == 2 * exact.count("stablehlo.dot_general") > 0
@@ -93,17 +89,16 @@ def test_matmul_precision_reaches_the_products():
 
 
 def test_seeds_and_init_scale():
-    _, _, _, state, metrics = start(config())
-    _, _, _, again, _ = start(config())
+    _, _, state, metrics = start(config_of(filter="ema"))
+    _, _, again, _ = start(config_of(filter="ema"))
     assert_same(state, again)
-    scaled = config(training=TrainingOptions(batch_size=16, init_scale=3.0))
-    _, _, _, larger, _ = start(scaled)
+    _, _, larger, _ = start(config_of(filter="ema", init_scale=3.0))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(3 * a, b, rtol=1e-6),
         state.params,
         larger.params,
     )
-    _, _, _, _, other = start(config(training=TrainingOptions(batch_size=16, seed=1)))
+    _, _, _, other = start(config_of(filter="ema", seed=1))
     assert other["train_loss"] != metrics["train_loss"]
 
 
@@ -111,18 +106,20 @@ def test_every_epoch_shows_every_example_once():
     """The last batch of an epoch is smaller."""
     seen = []
 
-    @dataclasses.dataclass(frozen=True)
+    @options
     class Spy(ModularTask):
-        def loss(self, params, model_state, examples, key):
-            jax.debug.callback(seen.append, examples["tokens"])
-            return super().loss(params, model_state, examples, key)
+        def forward(self, params, model_state, examples, key, *, train):
+            if train:
+                jax.debug.callback(seen.append, examples["tokens"])
+            return super().forward(params, model_state, examples, key, train=train)
 
-    spy = dataclasses.replace(config(), task=Spy(prime=11, width=16, heads=2))
-    static, hyper, data, state, _ = start(spy)
-    run_chunk(static, 8, hyper, data, state)
+    spy = config_of(Spy(prime=11, width=16, heads=2), filter="ema")
+    config, data, state, _ = start(spy)
+    run_chunk(config, 8, data, state)
     jax.effects_barrier()
     assert [len(rows) for rows in seen] == [16, 16, 16, 7] * 2
-    training, _ = spy.task.split(data, Keys.from_seed(hyper["seed"]).split)
+    keys = Keys.from_seed(config.training.seed)
+    training = spy.task.take(data, spy.task.splits(data, keys.split)["train"])
     expected = sorted(map(tuple, training["tokens"].tolist()))
     epochs = [np.concatenate(seen[i : i + 4]) for i in (0, 4)]
     for epoch in epochs:
@@ -131,20 +128,27 @@ def test_every_epoch_shows_every_example_once():
 
 
 def test_metrics_are_means_over_the_full_splits():
-    c = config()
-    _, hyper, data, state, metrics = start(c)
-    parts = c.task.split(data, Keys.from_seed(hyper["seed"]).split)
-    for name, part in zip(("train", "validation"), parts, strict=True):
-        each = c.task.metrics(state.params, (), part)
+    config, data, state, metrics = start(config_of(filter="ema"))
+    task = config.task
+    splits = task.splits(data, Keys.from_seed(config.training.seed).split)
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": 55,
+        "validation": 55,
+    }
+    for name, rows in splits.items():
+        part = task.take(data, rows)
+        outputs, _ = task.forward(state.params, (), part, None, train=False)
+        each = task.values(outputs, part)
+        assert each.keys() == {"loss", "accuracy"}
         for key, values in each.items():
             np.testing.assert_allclose(
                 metrics[f"{name}_{key}"], np.mean(np.asarray(values)), rtol=1e-6
             )
 
 
-def test_e8_learning_rate_warm_up():
-    c = config("none", optimizer="sgd", momentum=0.0, learning_rate=2.0)
-    tx = build_optimizer(c.static(), c.traced())
+def test_learning_rate_warm_up():
+    config = config_of(optimizer="sgd", momentum=0.0, learning_rate=2.0)
+    tx = build_optimizer(config.traced())
     state, rates = tx.init(jnp.zeros(())), []
     for _ in range(13):
         update, state = tx.update(jnp.ones(()), state, jnp.zeros(()))
@@ -158,16 +162,16 @@ def numpy_steps(options, gradients, theta):
     m = v = b = 0.0
     o = options
     for t, g in enumerate(gradients, start=1):
-        if o.optimizer != "adamw":
+        if o.name != "adamw":
             g = g + o.weight_decay * theta
-        if o.optimizer == "sgd":
+        if o.name == "sgd":
             b = o.momentum * b + g
             theta = theta - o.learning_rate * (g + o.momentum * b if o.nesterov else b)
             continue
         m = o.beta1 * m + (1 - o.beta1) * g
         v = o.beta2 * v + (1 - o.beta2) * g**2
         step = (m / (1 - o.beta1**t)) / (np.sqrt(v / (1 - o.beta2**t)) + o.epsilon)
-        if o.optimizer == "adamw":
+        if o.name == "adamw":
             step = step + o.weight_decay * theta
         theta = theta - o.learning_rate * step
     return theta
@@ -184,14 +188,14 @@ def numpy_steps(options, gradients, theta):
     ids=str,
 )
 def test_optimizers_equal_numpy_twin(options):
-    c = config("none", weight_decay=0.1, learning_rate=0.01, warmup_steps=0, **options)
+    config = config_of(weight_decay=0.1, learning_rate=0.01, warmup_steps=0, **options)
     gradients = np.random.default_rng(0).normal(size=(30, 4))
-    tx, theta = build_optimizer(c.static(), c.traced()), jnp.ones(4)
+    tx, theta = build_optimizer(config.traced()), jnp.ones(4)
     state = tx.init(theta)
     for g in gradients:
         updates, state = tx.update(jnp.asarray(g, jnp.float32), state, theta)
         theta = optax.apply_updates(theta, updates)
-    expected = numpy_steps(c.optimizer, gradients, np.ones(4))
+    expected = numpy_steps(config.optimizer, gradients, np.ones(4))
     np.testing.assert_allclose(theta, expected, rtol=1e-5)
 
 
@@ -199,8 +203,10 @@ def test_weight_decay_is_not_filtered():
     """With zero gradients the filter has no part: Grokfast decays as plain SGD."""
     results = []
     for name in ("none", "ema"):
-        c = config(name, optimizer="sgd", weight_decay=0.1, warmup_steps=0)
-        tx, theta = build_optimizer(c.static(), c.traced()), jnp.ones(3)
+        config = config_of(
+            filter=name, optimizer="sgd", weight_decay=0.1, warmup_steps=0
+        )
+        tx, theta = build_optimizer(config.traced()), jnp.ones(3)
         updates, _ = tx.update(jnp.zeros(3), tx.init(theta), theta)
         results.append(updates)
     np.testing.assert_array_equal(*results)
@@ -208,7 +214,8 @@ def test_weight_decay_is_not_filtered():
 
 @pytest.mark.parametrize(("position", "norm"), [("before", 1.5), ("after", 0.5)])
 def test_clipping_before_or_after_the_filter(position, norm):
-    c = config(
+    config = config_of(
+        filter="ema",
         optimizer="sgd",
         momentum=0.0,
         learning_rate=1.0,
@@ -216,7 +223,7 @@ def test_clipping_before_or_after_the_filter(position, norm):
         clip_norm=0.5,
         clip_position=position,
     )
-    tx = build_optimizer(c.static(), c.traced())
+    tx = build_optimizer(config.traced())
     g = jnp.array([3.0, 4.0])  # the first filtered gradient is (1 + 2)·g
     updates, _ = tx.update(g, tx.init(g), g)
     np.testing.assert_allclose(jnp.linalg.norm(updates), norm, rtol=1e-6)
@@ -225,12 +232,18 @@ def test_clipping_before_or_after_the_filter(position, norm):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FilterOptions(alpha=1.0), "alpha must be < 1, got 1.0"),
-        (lambda: FilterOptions(lamb=float("nan")), "lamb must be finite .*, got nan"),
-        (lambda: FilterOptions(window_size=0), "window_size must be ≥ 1, got 0"),
-        (lambda: FilterOptions(filter="fir"), "filter must be one of none, ema, ma"),
-        (lambda: OptimizerOptions(clip_norm=0.0), "clip_norm must be > 0, got 0.0"),
-        (lambda: TrainingOptions(stop_at=1.5), "stop_at must be ≤ 1, got 1.5"),
+        (lambda: Ema(alpha=1.0), "alpha must be < 1, got 1.0"),
+        (lambda: Ema(lamb=float("nan")), "lamb must be finite .*, got nan"),
+        (lambda: Ma(window_size=0), "window_size must be ≥ 1, got 0"),
+        (
+            lambda: settings_of(TASK, filter="fir"),
+            "filter must be one of none, ema, ma, got 'fir'",
+        ),
+        (lambda: Adam(clip_norm=0.0), "clip_norm must be > 0, got 0.0"),
+        (
+            lambda: Budget(stop_at=1.5),
+            "stop_at, an accuracy, must be > 0 and ≤ 1, got 1.5",
+        ),
     ],
 )
 def test_settings_out_of_range(make, message):
@@ -239,5 +252,7 @@ def test_settings_out_of_range(make, message):
 
 
 def test_published_gains_are_the_defaults():
-    assert config("ema").asdict()["lamb"] == 2.0
-    assert config("ma").asdict()["lamb"] == 5.0
+    for filter, gain in (("ema", 2.0), ("ma", 5.0)):
+        settings = settings_of(TASK, filter=filter)
+        assert settings.config.filters[0].lamb == gain
+        assert values_of(settings)["lamb"] == gain
