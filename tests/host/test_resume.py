@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import itertools
-import json
 import os
 import random
 import re
@@ -20,6 +19,7 @@ import pytest
 from experiments.commands.cli import main
 from experiments.records import checkpoint
 from experiments.records.checkpoint import Checkpoints
+from tests.support.tiny import read
 
 BASE = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 FILTERS = {
@@ -27,11 +27,6 @@ FILTERS = {
     "ema": ["--filter", "ema"],
     "ma": ["--filter", "ma", "--window-size", "30"],
 }
-
-
-def read(directory):
-    summary = json.loads((directory / "summary.json").read_text())
-    return summary, (directory / "metrics.csv").read_text()
 
 
 def train(directory, *options):

@@ -15,13 +15,14 @@ import polars as pl
 import pytest
 
 from experiments.commands.cli import main
-from experiments.engine.programs import Together
-from experiments.host import loop as runner
-from experiments.host import sweep as sweep_module
+from experiments.engine.programs import BatchOfLanes
+from experiments.host import groups as groups_module
+from experiments.host.groups import groups, lanes_of
+from experiments.host.limits import expected_memory
 from experiments.host.summary import Timer
+from experiments.methods.named import settings_of
 from experiments.records.checkpoint import Checkpoints
 from experiments.records.run import RunDirectory
-from experiments.settings.config import Config
 from experiments.tasks.modular import ModularTask
 
 TINY = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
@@ -91,7 +92,7 @@ def test_finished_lanes_leave_records_without_checkpoints(swept):
 
 
 def test_nothing_is_compiled_where_nothing_is_left(swept, monkeypatch):
-    monkeypatch.delattr(runner, "expected_memory")
+    monkeypatch.delattr(groups_module, "expected_memory")
     for way in WAYS:
         frame = sweep(swept / way, *LANES, "--steps", "60", "--way", way)
         assert set(frame["status"]) == {"completed"}
@@ -117,7 +118,8 @@ def test_time_is_divided_by_the_lanes(monkeypatch):
 
 def test_packed_slots_hold_their_lanes():
     task = ModularTask(prime=11, width=16, layers=1)
-    program = Together([Config.of(task, seed=s) for s in range(7)], task.load())
+    lanes = [settings_of(task, seed=seed).config for seed in range(7)]
+    program = BatchOfLanes(lanes, task.load())
     whole = program.initialize(program.slots())
     slots, state = program.repack((-1, 1, -1, -1, 4, 5, -1), whole)
     assert len(slots) == 4
@@ -150,13 +152,13 @@ def test_lanes_at_their_target_are_left_out(tmp_path, monkeypatch):
     options = ["--seeds", "5", "--steps", "200", "--stop-at", "0.12"]
     placed = sweep(tmp_path / "placed", *options, "--way", "placed")
     sizes = []
-    advance = Together.advance
+    advance = BatchOfLanes.advance
 
     def counted(self, slots, length, state):
         sizes.append((len(slots), sum(lane >= 0 for lane in slots)))
         return advance(self, slots, length, state)
 
-    monkeypatch.setattr(Together, "advance", counted)
+    monkeypatch.setattr(BatchOfLanes, "advance", counted)
     frame = sweep(tmp_path / "vmap", *options, "--way", "vmap")
     assert frame["steps_trained"].to_list() == placed["steps_trained"].to_list()
     assert frame["steps_trained"].n_unique() > 1
@@ -216,8 +218,8 @@ def interrupt(monkeypatch, directory, options, after):
     seen = []
     append = RunDirectory.append
 
-    def interrupts(self, row, seconds):
-        append(self, row, seconds)
+    def interrupts(self, columns, row, seconds):
+        append(self, columns, row, seconds)
         seen.append(row["step"])
         if len(seen) == after:
             os.kill(os.getpid(), signal.SIGINT)
@@ -355,10 +357,10 @@ def test_killed_ten_times(tmp_path, way):
 def test_an_error_of_a_lane_stops_the_others_and_is_told(tmp_path, monkeypatch, capsys):
     append = RunDirectory.append
 
-    def fails(self, row, seconds):
+    def fails(self, columns, row, seconds):
         if row["step"] == 20 and "seed1" in self.path.name:
             raise OSError("no space left")
-        append(self, row, seconds)
+        append(self, columns, row, seconds)
 
     monkeypatch.setattr(RunDirectory, "append", fails)
     arguments = ["sweep", *TINY, "--seeds", "3", "--steps", "100000"]
@@ -374,26 +376,30 @@ def test_show_tells_of_a_sweep(swept, capsys):
     assert "4 runs below" in capsys.readouterr().out
 
 
-def test_groups_agree_in_what_is_static_and_fit_the_memory(monkeypatch):
+def test_groups_agree_in_what_is_static_and_fit_the_memory(monkeypatch, tmp_path):
     task = ModularTask(prime=11, width=16)
     options = {"eval_every": 10, "steps": 20}
-    configs = [
-        Config.of(task, filter="ma", window_size=w, seed=s, lamb=lamb, **options)
+    settings = [
+        settings_of(task, filter="ma", window_size=w, seed=s, lamb=lamb, **options)
         for s in range(3)
         for w in (5, 50)
         for lamb in (1.0, 2.0)
     ]
-    groups = list(sweep_module._groups(configs))
-    assert [len(group) for group in groups] == [6, 6]
-    for group in groups:
-        assert len({config.filter.window_size for config in group}) == 1
-    one = runner.expected_memory(groups[1][0])
-    memory = 4 * one / sweep_module._MEMORY_SHARE
-    monkeypatch.setattr(
-        "experiments.records.provenance.memory_limit_bytes", lambda: memory
-    )
-    sizes = [len(group) for group in sweep_module._groups(configs)]
+    lanes, data = lanes_of(tmp_path, settings), task.load()
+
+    def grouped(lanes):
+        return list(groups(lanes, lambda task: data))
+
+    whole = grouped(lanes)
+    assert [len(group) for group in whole] == [6, 6]
+    for group in whole:
+        windows = {lane.settings.config.filters[0].window_size for lane in group}
+        assert len(windows) == 1
+    need = expected_memory(whole[1][0].settings, data)
+    memory = (4 * need.lane + need.data + 1) / groups_module.MEMORY_SHARE
+    monkeypatch.setattr(groups_module, "memory_limit_bytes", lambda: memory)
+    sizes = [len(group) for group in grouped(lanes)]
     assert sum(sizes) == 12
     assert sizes[-2:] == [4, 2]  # of one window four lanes fit
-    longer = [Config.of(task, **options | {"steps": n}) for n in (20, 40)]
-    assert len(list(sweep_module._groups(longer))) == 2
+    longer = [settings_of(task, **options | {"steps": n}) for n in (20, 40)]
+    assert len(grouped(lanes_of(tmp_path, longer))) == 2

@@ -1,6 +1,5 @@
 """Projections of the gradient: recorded as they are, over kills, and their power."""
 
-import dataclasses
 import json
 
 import jax
@@ -9,40 +8,31 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
-from experiments.host import loop as runner
-from experiments.methods.optimizers import build_filter
+from experiments.engine.train import initialize, run_chunk
+from experiments.host.loop import SaveEvery
+from experiments.methods.chain import build_filter
+from experiments.methods.named import chain_of, settings_of
 from experiments.methods.projections import directions, projected
 from experiments.records.run import RecordError, RunDirectory
 from experiments.results.spectrum import Phase, filtered, phases, references
-from experiments.settings.config import (
-    Config,
-    FilterOptions,
-    OptimizerOptions,
-    TrainingOptions,
-)
+from experiments.settings.flat import values_of
 from experiments.tasks.modular import ModularTask
 from tests.support.running import run_scan
+from tests.support.tiny import train
 
 TASK = ModularTask(prime=7, width=8, layers=1, heads=2)
 
 
-def config_of(count, steps=12, filter="ema"):
-    return Config(
+def settings(count, steps=12):
+    return settings_of(
         TASK,
-        FilterOptions(filter=filter, window_size=5),
-        OptimizerOptions(weight_decay=0.01),
-        TrainingOptions(
-            steps=steps, batch_size=8, eval_every=4, gradient_projections=count
-        ),
+        filter="ema",
+        weight_decay=0.01,
+        steps=steps,
+        batch_size=8,
+        eval_every=4,
+        gradient_projections=count,
     )
-
-
-def trained(path, config, **options):
-    run = RunDirectory(path)
-    with run.lock():
-        run.prepare(config)
-        runner.train(config, run, **options)
-    return run
 
 
 def test_signs_are_balanced_fixed_and_of_the_seed():
@@ -67,33 +57,34 @@ def test_projecting_and_filtering_commute(filter):
         "w": rng.normal(size=(40, 6, 5)).astype(np.float32),
         "b": rng.normal(size=(40, 3)).astype(np.float32),
     }
-    options = FilterOptions(filter=filter, window_size=7)
+    filters = chain_of("filter", filter, {"window_size": 7}, {})
     signs = directions(jnp.uint32(0), 4, jax.tree.map(lambda a: a[0], g))
     project = jax.vmap(lambda gradient: projected(signs, gradient))
-    of_filtered = project(run_scan(build_filter(options), g))
+    of_filtered = project(run_scan(build_filter(filters), g))
     np.testing.assert_allclose(
-        filtered(np.asarray(project(g)), options), of_filtered, rtol=1e-5, atol=1e-5
+        filtered(np.asarray(project(g)), filters), of_filtered, rtol=1e-5, atol=1e-5
     )
 
 
 def test_recorded_are_the_gradients_of_the_run(tmp_path):
     """With SGD, without momentum and decay, the moves tell the gradients."""
-    config = Config(
+    given = settings_of(
         TASK,
-        FilterOptions(filter="none"),
-        OptimizerOptions(optimizer="sgd", momentum=0.0, warmup_steps=0),
-        TrainingOptions(steps=3, batch_size=8, eval_every=1, gradient_projections=5),
+        optimizer="sgd",
+        momentum=0.0,
+        warmup_steps=0,
+        steps=3,
+        batch_size=8,
+        eval_every=1,
+        gradient_projections=5,
     )
-    run = trained(tmp_path / "a", config)
-    hyper, data = config.traced(), jax.device_put(TASK.load())
-    static = config.static()
-    from experiments.engine.train import initialize, run_chunk
-
-    state = initialize(static, hyper)
-    signs = directions(hyper["seed"], 5, state.params)
+    run = train(tmp_path / "a", given)
+    config, data = given.config.traced(), jax.device_put(TASK.load())
+    state = initialize(config, data)
+    signs = directions(config.training.seed, 5, state.params)
     for t in range(3):
         before = jax.tree.map(np.array, state.params)
-        state, _ = run_chunk(static, 1, hyper, data, state)
+        state, _ = run_chunk(config, 1, data, state)
         moved = jax.tree.map(lambda a, b: (a - b) / 1e-3, before, state.params)
         np.testing.assert_allclose(
             run.projections()[t], projected(signs, moved), rtol=1e-2, atol=1e-4
@@ -101,8 +92,8 @@ def test_recorded_are_the_gradients_of_the_run(tmp_path):
 
 
 def test_the_run_is_the_same_with_and_without(tmp_path):
-    plain = trained(tmp_path / "a", config_of(0))
-    seen = trained(tmp_path / "b", config_of(3))
+    plain = train(tmp_path / "a", settings(0))
+    seen = train(tmp_path / "b", settings(3))
     assert plain.metrics_file.read_bytes() == seen.metrics_file.read_bytes()
     assert seen.projections().shape == (12, 3)
     assert np.isfinite(seen.projections()).all()
@@ -112,20 +103,20 @@ def test_the_run_is_the_same_with_and_without(tmp_path):
 
 
 def test_goes_on_with_the_same_numbers(tmp_path):
-    whole = trained(tmp_path / "a", config_of(3), checkpoint_steps=4)
-    cut = trained(tmp_path / "b", config_of(3, steps=8), checkpoint_steps=4)
+    whole = train(tmp_path / "a", settings(3), save_every=SaveEvery(steps=4))
+    cut = train(tmp_path / "b", settings(3, steps=8), save_every=SaveEvery(steps=4))
     with cut.projections_file.open("ab") as file:  # killed while it wrote
         file.write(b"12345")
-    trained(tmp_path / "b", config_of(3), checkpoint_steps=4)
+    train(tmp_path / "b", settings(3), save_every=SaveEvery(steps=4))
     assert cut.projections_file.read_bytes() == whole.projections_file.read_bytes()
 
 
 def test_lost_projections_are_told(tmp_path):
-    run = trained(tmp_path / "a", config_of(3, steps=8))
+    run = train(tmp_path / "a", settings(3, steps=8))
     run.projections_file.write_bytes(b"1234")
     with pytest.raises(RecordError, match="has 4 bytes, 96 were there at step 8"):
-        trained(tmp_path / "a", config_of(3))
-    run.prepare(config_of(3), force=True)
+        train(tmp_path / "a", settings(3))
+    run.prepare(settings(3), force=True)
     assert not run.projections_file.exists()
 
 
@@ -143,8 +134,9 @@ class Recorded(RunDirectory):
                 "validation_accuracy": (steps >= end).astype(float),
             },
         )
-        options = dataclasses.asdict(FilterOptions(**config))
-        self._config = options | {"gradient_projections": signal.shape[1]}
+        self._config = values_of(
+            settings_of(TASK, **config, gradient_projections=signal.shape[1])
+        )
 
     def projections(self):
         return self._signal
@@ -250,7 +242,7 @@ def test_runs_that_have_no_phases(times, message, tmp_path):
 
 
 def test_the_verb(tmp_path, capsys, monkeypatch):
-    run = trained(tmp_path / "a", config_of(3, steps=12))
+    run = train(tmp_path / "a", settings(3, steps=12))
     assert main(["spectrum", str(run.path)]) == 2
     assert "never reached 95% training accuracy" in capsys.readouterr().err
     recorded = Recorded(tmp_path, signal_of(), filter="ema")
