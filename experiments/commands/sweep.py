@@ -1,6 +1,5 @@
 """The verb ``sweep``: many runs of a task at once, their table and their pictures."""
 
-import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,20 +18,18 @@ from experiments.commands.shared import (
 )
 from experiments.commands.values import Values
 from experiments.files import json_text
-from experiments.host.data import DataSets
-from experiments.host.groups import lanes_of, program_key
-from experiments.host.limits import check_memory
+from experiments.host.groups import program_key
 from experiments.host.loop import SaveEvery
-from experiments.host.sweep import WAYS, How, default_way, train_sweep
+from experiments.host.sweep import WAYS, default_way
 from experiments.records.status import UNFINISHED, Exit
 from experiments.records.sweep import SweepDirectory
 from experiments.screen import console
-from experiments.screen.progress import sweep_progress
 from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
 from experiments.settings.flat import sweep_name, values_of
 from experiments.settings.presets import PRESETS
 from experiments.settings.task import Task
+from experiments.studies.runs import train_lanes
 from experiments.tasks import TASKS
 
 _ROWS = 40
@@ -161,7 +158,7 @@ def _add(task: type[Task]) -> None:
         as_json: bool,
         **values: Any,
     ) -> None:
-        data = DataSets(files_of(values))
+        files = files_of(values)
         try:
             rows = combinations(
                 options_of(values, seeds),
@@ -178,21 +175,17 @@ def _add(task: type[Task]) -> None:
         if dry_run:
             _print_plan(settings, directory, way, as_json)
             return
-        for each in {program_key(each): each for each in settings}.values():
-            check_memory(each.config, data.of(each.config.task))
-        lanes = lanes_of(directory.path, settings)
-        arguments = ctx.find_root().obj
-        budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
-        with sweep_progress(budgets, silent=as_json) as progress:
-            train_sweep(
-                directory,
-                lanes,
-                How(progress, data, SaveEvery(checkpoint_seconds), arguments),
-                way=way,
-                command=shlex.join(["python", "-m", "experiments", *arguments]),
-                at_once=cores,
-                force=force,
-            )
+        train_lanes(
+            directory.path,
+            settings,
+            files=files,
+            way=way,
+            at_once=cores,
+            force=force,
+            silent=as_json,
+            save_every=SaveEvery(checkpoint_seconds),
+            arguments=ctx.find_root().obj,
+        )
         frame = show_sweep(directory, as_json)
         if frame["status"].is_in(UNFINISHED).any():
             if not as_json:

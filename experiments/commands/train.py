@@ -15,16 +15,16 @@ from experiments.commands.shared import (
     run_dir_option,
 )
 from experiments.files import json_text
-from experiments.host import limits, loop
-from experiments.pictures.curves import plot_curves
+from experiments.host import limits
+from experiments.host.loop import SaveEvery
 from experiments.records.run import RunDirectory, place_of
 from experiments.records.status import Status, exit_code
 from experiments.records.tensorboard import check_tensorboard, write_tensorboard
 from experiments.screen import console
-from experiments.screen.progress import progress
 from experiments.settings.config import Settings
 from experiments.settings.flat import values_of
 from experiments.settings.task import Data, Task
+from experiments.studies.runs import train_run
 from experiments.tasks import TASKS
 
 
@@ -78,30 +78,21 @@ def _add(task: type[Task]) -> None:
             return
         if tensorboard:
             check_tensorboard()
-        # An error of the data, or of its size, comes before there is a record.
-        if force or not run.is_finished(settings):
-            data = settings.config.task.load(files)
-            limits.check_memory(settings.config, data)
-        with run.lock():
-            if run.prepare(settings, force=force):
-                label = f"{task.name}, {values_of(settings)['filter']}"
-                with progress(
-                    label, settings.budget.steps, silent=as_json
-                ) as on_evaluation:
-                    loop.train(
-                        settings,
-                        run,
-                        data,
-                        on_evaluation=on_evaluation,
-                        save_every=loop.SaveEvery(checkpoint_seconds, checkpoint_steps),
-                        arguments=ctx.find_root().obj,
-                    )
-                plot_curves(run)
-            elif not as_json:
-                console.say("This run is finished.")
-            summary = run.summary()
-            if tensorboard:
-                write_tensorboard(run)
+        has_trained = train_run(
+            settings,
+            run,
+            files=files,
+            label=f"{task.name}, {values_of(settings)['filter']}",
+            force=force,
+            silent=as_json,
+            save_every=SaveEvery(checkpoint_seconds, checkpoint_steps),
+            arguments=ctx.find_root().obj,
+        )
+        if not has_trained and not as_json:
+            console.say("This run is finished.")
+        summary = run.summary()
+        if tensorboard:
+            write_tensorboard(run)
         if as_json:
             print(json_text({"run": str(run.path)} | summary))
         else:

@@ -33,15 +33,16 @@ _COLORS = tuple(f"C{i}" for i in range(10))
 
 def plot_curves(run: RunDirectory) -> None:
     """Accuracy, loss and weight norm against log steps: ``curves.png``."""
-    save(_figure({"": run}, title=_label(run.config())), run.curves_file)
+    save(figure_of({"": run}, title=_label(run.config())), run.curves_file)
 
 
 def plot_comparison(runs: Mapping[str, RunDirectory], path: Path, title: str) -> None:
     """Several runs, by their labels, in one picture."""
-    save(_figure(runs, title), path)
+    save(figure_of(runs, title), path)
 
 
-def _figure(runs: Mapping[str, RunDirectory], title: str) -> Figure:
+def figure_of(runs: Mapping[str, RunDirectory], title: str) -> Figure:
+    """Accuracy, loss and weight norm against log steps of runs, by their labels."""
     tables = {label: run.metrics() for label, run in runs.items()}
     facts = [run.facts() for run in runs.values()]
     has_accuracy = all("train_accuracy" in table for table in tables.values())

@@ -17,7 +17,7 @@ from experiments.methods.named import settings_of
 from experiments.results import markdown, over_seeds
 from experiments.results.milestones import first_step
 from experiments.settings.config import Settings
-from experiments.studies.runs import read_sweep, train
+from experiments.studies.runs import read_sweep, train_study
 from experiments.tasks import TASKS
 
 SEEDS = range(3)
@@ -131,7 +131,7 @@ class Grid:
     def measure(self, root: Path, runs: Sequence[Settings]) -> list[Result]:
         """Train all runs; what came of each setting, best first."""
         tables: dict[Setting, list[Mapping[str, Any]]] = {}
-        for lane in train(root, runs):
+        for lane in train_study(root, runs):
             tables.setdefault(_setting(lane.settings), []).append(lane.run.metrics())
         results = []
         for setting, of_seeds in tables.items():

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.host import loop
 from experiments.methods.named import settings_of
-from experiments.pictures.curves import plot_comparison, plot_curves
+from experiments.pictures.curves import plot_comparison
 from experiments.records.run import RunDirectory
 from experiments.records.status import Status
 from experiments.screen import console
-from experiments.screen.progress import progress
 from experiments.settings.config import Settings
 from experiments.settings.milestone import FIT_99, GENERALISED_95, GENERALISED_99
+from experiments.studies.runs import train_run
 from experiments.tasks.modular import ModularTask
 
 TARGET = 0.99
@@ -54,18 +53,8 @@ def grok(
 
     def train(label: str, name: str, settings: Settings) -> str:
         runs[label] = run = RunDirectory(directory / name)
-        with run.lock():
-            if run.prepare(settings, force=force):
-                with progress(label, settings.budget.steps) as show:
-                    loop.train(
-                        settings,
-                        run,
-                        task.load(),
-                        on_evaluation=show,
-                        arguments=arguments,
-                    )
-                plot_curves(run)
-            summaries[label] = run.summary()
+        train_run(settings, run, label=label, force=force, arguments=arguments)
+        summaries[label] = run.summary()
         return summaries[label]["status"]
 
     common = {"seed": seed, "eval_every": EVAL_EVERY}

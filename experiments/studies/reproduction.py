@@ -23,7 +23,7 @@ from experiments.results.over_seeds import (
 )
 from experiments.settings.config import Settings
 from experiments.studies import grid
-from experiments.studies.runs import Interrupted, read_sweep, train
+from experiments.studies.runs import Interrupted, read_sweep, train_study
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "REPRODUCTION.md"
@@ -71,7 +71,7 @@ def train_cells(
     """The runs of all four cells, trained as far as they are not there yet."""
     cells: dict[str, list[RunDirectory]] = {cell: [] for cell in SETTINGS["mnist"]}
     smallest = min(each.config.optimizer.weight_decay for each in settings)
-    for lane in train(root, settings):
+    for lane in train_study(root, settings):
         cells[cell_of(lane.settings, smallest)].append(lane.run)
     return cells
 

@@ -1,23 +1,128 @@
-"""Train the runs of a study as a sweep, and take their records."""
+"""Train runs and sweeps with all that a person sees of it: progress, then pictures."""
 
+import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.host.groups import Lane, lanes_of
+from experiments.host import limits, loop
+from experiments.host.data import DataSets
+from experiments.host.groups import Lane, lanes_of, program_key
+from experiments.host.loop import SaveEvery
 from experiments.host.sweep import How, default_way, train_sweep
 from experiments.methods.named import every_setting
+from experiments.pictures.curves import plot_curves
+from experiments.records.run import RunDirectory
 from experiments.records.status import UNFINISHED
 from experiments.records.sweep import SweepDirectory
-from experiments.screen.console import say
-from experiments.screen.progress import sweep_progress
+from experiments.screen.progress import progress, sweep_progress
 from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
+from experiments.settings.files import Files
 from experiments.tasks import TASKS
 
 
 class Interrupted(Exception):
     """A study was interrupted; the same command goes on."""
+
+
+def train_run(
+    settings: Settings,
+    run: RunDirectory,
+    *,
+    files: Files = Files(),
+    label: str = "",
+    force: bool = False,
+    silent: bool = False,
+    save_every: SaveEvery = SaveEvery(),
+    arguments: Sequence[str] = (),
+) -> bool:
+    """Train a run, if it is not finished, and draw its curves.
+
+    Args:
+      settings: of the run.
+      run: where to record it.
+      files: where its data are.
+      label: before the progress; by default the task.
+      force: start over.
+      silent: show nothing.
+      save_every: time or steps between checkpoints.
+      arguments: of the command line, for the summary.
+
+    Returns:
+      Whether there was anything to train.
+
+    Raises:
+      DataError: the data cannot be had; nothing has been recorded.
+      RecordError: the run cannot go on, or its state does not fit into the memory.
+    """
+    if run.is_finished(settings) and not force:
+        with run.lock():
+            return run.prepare(settings)  # the settings are compared
+    task = settings.config.task
+    data = task.load(files)
+    limits.check_memory(settings.config, data)
+    with run.lock():
+        if not run.prepare(settings, force=force):
+            return False
+        steps = settings.budget.steps
+        with progress(label or task.name, steps, silent=silent) as on_evaluation:
+            loop.train(
+                settings,
+                run,
+                data,
+                on_evaluation=on_evaluation,
+                save_every=save_every,
+                arguments=arguments,
+            )
+        plot_curves(run)
+    return True
+
+
+def train_lanes(
+    place: Path,
+    settings: Sequence[Settings],
+    *,
+    files: Files = Files(),
+    way: str | None = None,
+    at_once: int | None = None,
+    force: bool = False,
+    silent: bool = False,
+    save_every: SaveEvery = SaveEvery(),
+    arguments: Sequence[str] = (),
+) -> list[Lane]:
+    """Train what is not finished of a sweep; its lanes, in the order of the settings.
+
+    Args as for :func:`train_run` and :func:`experiments.host.sweep.train_sweep`.
+    """
+    data = DataSets(files)
+    for each in {program_key(each): each for each in settings}.values():
+        limits.check_memory(each.config, data.of(each.config.task))
+    lanes = lanes_of(place, settings)
+    budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
+    with sweep_progress(budgets, silent=silent) as tell:
+        train_sweep(
+            SweepDirectory(place),
+            lanes,
+            How(tell, data, save_every, arguments),
+            way=way or default_way(),
+            command=shlex.join(["python", "-m", "experiments", *arguments]),
+            at_once=at_once,
+            force=force,
+        )
+    return lanes
+
+
+def train_study(place: Path, settings: Sequence[Settings]) -> list[Lane]:
+    """The lanes of a study. A run that diverged is a result too.
+
+    Raises:
+      Interrupted: called again, it goes on.
+    """
+    lanes = train_lanes(place, settings, arguments=("reproduce",))
+    if any(lane.run.status() in UNFINISHED for lane in lanes):
+        raise Interrupted
+    return lanes
 
 
 def read_sweep(path: Path) -> list[Settings]:
@@ -26,27 +131,3 @@ def read_sweep(path: Path) -> list[Settings]:
     task, seeds = TASKS[values.pop("task")], values.pop("seeds", None)
     named = {name.replace("-", "_"): value for name, value in values.items()}
     return every_setting(task, combinations(options_of(named, seeds)))
-
-
-def train(root: Path, settings: Sequence[Settings]) -> list[Lane]:
-    """The lanes of all settings, in their order; ``show`` knows ``root`` as a sweep.
-
-    What is finished there is not trained again. A run that diverged is a result too.
-
-    Raises:
-      Interrupted: called again, it goes on.
-    """
-    lanes = lanes_of(root, settings)
-    say(f"{root}: {len(lanes)} runs")
-    budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
-    with sweep_progress(budgets) as progress:
-        train_sweep(
-            SweepDirectory(root),
-            lanes,
-            How(progress, arguments=("reproduce",)),
-            way=default_way(),
-            command="python -m experiments reproduce",
-        )
-    if any(lane.run.status() in UNFINISHED for lane in lanes):
-        raise Interrupted
-    return lanes
