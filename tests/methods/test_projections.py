@@ -134,9 +134,8 @@ class Recorded(RunDirectory):
                 "validation_accuracy": (steps >= end).astype(float),
             },
         )
-        self._config = values_of(
-            settings_of(TASK, **config, gradient_projections=signal.shape[1])
-        )
+        self._config = values_of(settings_of(TASK, **config))
+        self._config["gradient_projections"] = signal.shape[1]
 
     def projections(self):
         return self._signal

@@ -1,6 +1,5 @@
 """The graph network and the QM9 task."""
 
-import dataclasses
 from typing import ClassVar
 
 import jax
@@ -11,13 +10,16 @@ from flax import nnx
 
 from experiments.commands.cli import main
 from experiments.data.qm9 import load_qm9
-from experiments.engine.train import Keys, initialize, run_chunk
-from experiments.host import loop as runner
+from experiments.engine.objective import mean_loss
+from experiments.engine.state import Keys
+from experiments.engine.train import initialize, run_chunk
+from experiments.methods.named import settings_of
 from experiments.models.edge_network import EdgeConvolution, Graphs
-from experiments.records.run import RunDirectory
-from experiments.settings.config import Config
+from experiments.pictures.curves import plot_curves
+from experiments.settings.files import Files
+from experiments.settings.options import options
 from experiments.tasks.qm9 import Qm9Task, padded
-from tests.conftest import SHARED
+from tests.support.tiny import train
 
 
 def some_molecules(count=7, seed=0):
@@ -41,19 +43,19 @@ def some_molecules(count=7, seed=0):
     }
 
 
-@dataclasses.dataclass(frozen=True)
+@options
 class RandomMolecules(Qm9Task):
     name: ClassVar[str] = "random-molecules"
 
-    def load(self):
+    def load(self, files=Files()):
         return padded(**some_molecules(self.molecules))
 
 
-@pytest.fixture
-def real_data():
-    if not (SHARED / "data" / "qm9").exists():
-        pytest.skip("real data not there: qm9")
-    return SHARED / "data"
+def values_of_all(task, params, data):
+    """What the task computes of each molecule."""
+    data = jax.tree.map(jnp.asarray, data)
+    outputs, _ = task.forward(params, (), data, None, train=False)
+    return task.values(outputs, data)
 
 
 def numpy_convolution(layer, x, edge_index, edge_attr):
@@ -113,8 +115,8 @@ def nonzero_biases(params):
 def test_metrics_equal_numpy_twin():
     data = some_molecules()
     task = RandomMolecules(molecules=7)
-    params = nonzero_biases(task.init(jax.random.key(0))[0])
-    found = task.metrics(params, (), jax.tree.map(jnp.asarray, task.load()))
+    params = nonzero_biases(task.init(jax.random.key(0), ())[0])
+    found = values_of_all(task, params, task.load())
     alphas = np.array([numpy_alpha(params, data, m) for m in range(7)])
     np.testing.assert_allclose(found["loss"], (alphas - data["alpha"]) ** 2, rtol=1e-4)
     assert set(found) == {"loss"}
@@ -122,7 +124,7 @@ def test_metrics_equal_numpy_twin():
 
 def test_padding_and_order_of_nodes_change_nothing():
     data, task = some_molecules(), RandomMolecules(molecules=7)
-    params = nonzero_biases(task.init(jax.random.key(0))[0])
+    params = nonzero_biases(task.init(jax.random.key(0), ())[0])
     rng = np.random.default_rng(2)
     examples = padded(**data)
     size = examples["nodes"].shape[1]
@@ -145,7 +147,7 @@ def test_padding_and_order_of_nodes_change_nothing():
 
     def loss_and_gradient(examples):
         examples = jax.tree.map(jnp.asarray, examples)
-        return task.value_and_grad(params, (), examples, jax.random.key(0))
+        return mean_loss(task).value_and_grad(params, (), examples, jax.random.key(0))
 
     expected = loss_and_gradient(examples)
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(expected[1]))
@@ -167,7 +169,7 @@ def test_edges_must_be_of_one_kind():
 
 
 def test_initial_distribution_is_pytorch_geometrics():
-    params, _ = Qm9Task().init(jax.random.key(0))
+    params, _ = Qm9Task().init(jax.random.key(0), ())
     fans = {
         ("convolution_1", "edge_in"): 4,
         ("convolution_1", "edge_out"): 32,
@@ -190,8 +192,8 @@ def test_initial_distribution_is_pytorch_geometrics():
 
 @pytest.mark.parametrize("features", ["published", "clean"])
 def test_real_molecules(features, real_data):
-    task = Qm9Task(features=features, data_dir=real_data)
-    data = task.load()
+    task, place = Qm9Task(features=features), real_data("qm9").parent
+    data = task.load(Files(data_dir=place))
     np.testing.assert_allclose(data["alpha"][:3], [13.21, 9.46, 6.31], rtol=1e-6)
     assert list(data["node_count"][:3]) == [5, 4, 3]  # methane, ammonia, water
     assert data["nodes"].shape == (100, 18, 5, 11)
@@ -202,17 +204,16 @@ def test_real_molecules(features, real_data):
     has_hybrids = data["nodes"][:, :, :, 6:10].any()
     assert has_hybrids == (features == "clean")
     assert (data["kinds"] == 3).any() == (features == "clean")
-    params, _ = task.init(jax.random.key(0))
-    loss = task.metrics(params, (), jax.tree.map(jnp.asarray, data))["loss"]
-    arrays = load_qm9(100, real_data)
+    params, _ = task.init(jax.random.key(0), data)
+    loss = values_of_all(task, params, data)["loss"]
+    arrays = load_qm9(100, place)
     if features == "published":
         for m in (0, 57, 99):
             expected = (numpy_alpha(params, arrays, m) - arrays["alpha"][m]) ** 2
             np.testing.assert_allclose(loss[m], expected, rtol=1e-3)
-    config = Config.of(task)
-    static, hyper = config.static(), config.traced()
-    state = initialize(static, hyper)
-    state, (losses, _) = run_chunk(static, 40, hyper, jax.device_put(data), state)
+    config, data = settings_of(task).config.traced(), jax.device_put(data)
+    state = initialize(config, data)
+    state, (losses, _) = run_chunk(config, 40, data, state)
     assert np.isfinite(losses).all()
     assert losses[-4:].max() < 0.1 * losses[:4].min()
 
@@ -220,20 +221,20 @@ def test_real_molecules(features, real_data):
 def test_halves_are_random_and_disjoint():
     task = RandomMolecules(molecules=7)
     data = {"alpha": jnp.arange(7.0)}
-    parts = [task.split(data, Keys.from_seed(seed).split) for seed in range(3)]
-    for train, validation in parts:
-        both = np.concatenate([train["alpha"], validation["alpha"]])
-        assert sorted(both) == list(range(7))
-        assert len(train["alpha"]) == 3
-    assert len({tuple(np.asarray(train["alpha"])) for train, _ in parts}) > 1
+    parts = [task.splits(data, Keys.from_seed(seed).split) for seed in range(3)]
+    for splits in parts:
+        assert splits.keys() == {"train", "validation"}
+        halves = {n: task.take(data, rows)["alpha"] for n, rows in splits.items()}
+        assert sorted(np.concatenate(list(halves.values()))) == list(range(7))
+        assert len(halves["train"]) == 3
+    assert len({tuple(np.asarray(splits["train"])) for splits in parts}) > 1
 
 
 def test_a_run_without_accuracy(tmp_path, capsys):
-    config = Config.of(RandomMolecules(molecules=8), steps=20, eval_every=5)
-    run = RunDirectory(tmp_path)
-    with run.lock():
-        run.prepare(config)
-        summary = runner.train(config, run)
+    settings = settings_of(RandomMolecules(molecules=8), steps=20, eval_every=5)
+    run = train(tmp_path, settings)
+    plot_curves(run)
+    summary = run.summary()
     found = summary["milestones"]
     losses = run.metrics()["validation_loss"]
     assert found == {
