@@ -20,6 +20,9 @@ Slots = tuple[int, ...]
 State = Any  # a pytree of arrays, or of their shapes, types and shardings
 
 
+_CHANGED = "its contents have changed since they were written"
+
+
 class Damaged(Exception):
     """A checkpoint's bytes cannot be read, or are not those that were written."""
 
@@ -96,35 +99,24 @@ class Checkpoints:
         notes = self._notes(step)
         slots: Slots = tuple(notes["slots"])
         wider = padded(slots)
+        wanted = abstract_state(wider)
+        if wider != slots:
+            leaves = self._whole_leaves(step, notes["sha256"], wanted)
+            return wider, _padded(leaves, wanted, len(slots))
         try:
-            if wider != slots:
-                return wider, self._padded(step, abstract_state(wider), len(slots))
-            target = ocp.args.StandardRestore(abstract_state(slots))
-            state = self._read(step, state=target)["state"]
+            state = self._read(step, state=ocp.args.StandardRestore(wanted))["state"]
         except Exception as error:
-            self._check_bytes(step, notes["sha256"], abstract_state(wider))
+            self._whole_leaves(step, notes["sha256"], wanted)
             error.add_note(f"checkpoint {step} of {self._directory} is whole")
             raise
         if tree_sha256(state) != notes["sha256"]:
-            raise Damaged("its contents have changed since they were written")
+            raise Damaged(_CHANGED)
         return slots, state
 
-    def _padded(self, step: int, wanted: State, count: int) -> State:
-        """The state with more slots: the added ones hold what the first one holds."""
-        _check_structure(step, self._directory, self._leaves(step), wanted)
-        leaves = self._leaves(step)
-
-        def placed(path: Any, a: jax.ShapeDtypeStruct) -> jax.Array:
-            value = leaves[_name(path)]
-            if value.ndim and len(value) == count:
-                more = np.repeat(value[:1], a.shape[0] - count, axis=0)
-                value = np.concatenate([value, more])
-            return jax.device_put(value, a.sharding)
-
-        return jax.tree_util.tree_map_with_path(placed, wanted)
-
-    def _check_bytes(self, step: int, sha256: str, wanted: State) -> None:
-        """Read everything again, plainly: is it the checkpoint that is to blame?
+    def _whole_leaves(
+        self, step: int, sha256: str, wanted: State
+    ) -> dict[str, np.ndarray]:
+        """The arrays by name, read plainly: is it the checkpoint that is to blame?
 
         Raises:
           Damaged: it is.
@@ -134,7 +126,8 @@ class Checkpoints:
         _check_structure(step, self._directory, leaves, wanted)
         paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(wanted)[0]]
         if sha256_of_leaves([(path, leaves[_name(path)]) for path in paths]) != sha256:
-            raise Damaged("its contents have changed since they were written")
+            raise Damaged(_CHANGED)
+        return leaves
 
     def _notes(self, step: int) -> dict[str, Any]:
         try:
@@ -229,6 +222,19 @@ def quiet_writer() -> Iterator[None]:
 def _name(path: Any) -> str:
     """The same for a field, a key and an index, which a checkpoint tells not apart."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _padded(leaves: dict[str, np.ndarray], wanted: State, count: int) -> State:
+    """A state of ``count`` slots with more: those hold what the first one holds."""
+
+    def placed(path: Any, a: jax.ShapeDtypeStruct) -> jax.Array:
+        value = leaves[_name(path)]
+        if value.ndim and len(value) == count:
+            more = np.repeat(value[:1], a.shape[0] - count, axis=0)
+            value = np.concatenate([value, more])
+        return jax.device_put(value, a.sharding)
+
+    return jax.tree_util.tree_map_with_path(placed, wanted)
 
 
 def _check_structure(

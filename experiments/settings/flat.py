@@ -152,6 +152,7 @@ _FIRST_OPTIONS: dict[str, Any] = {
     "eval_every": 20,
     "stop_at": None,
 }
+_FIRST_OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
 def first_names(settings: Settings) -> list[str]:
@@ -163,6 +164,8 @@ def first_names(settings: Settings) -> list[str]:
     known = {"task", "steps", *_FIRST_OPTIONS, *(f.name for f in task.fields())}
     values = values_of(settings)
     if any(s.name not in known and s.value != s.default for s in flat(settings)):
+        return []
+    if values["optimizer"] not in _FIRST_OPTIMIZERS:
         return []
     values = {name: value for name, value in values.items() if name in known}
     values |= {f.name: getattr(task, f.name) for f in task.fields()}
