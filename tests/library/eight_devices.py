@@ -9,11 +9,13 @@ import optax
 import pytest
 from flax import nnx
 
-from experiments.engine.programs import EMPTY, Together
-from experiments.host.sweep import lanes_of, train_sweep
-from experiments.records.run import run_name
+from experiments.engine.programs import EMPTY, BatchOfLanes
+from experiments.host.groups import lanes_of
+from experiments.host.sweep import How, train_sweep
+from experiments.methods.named import settings_of
+from experiments.records.sweep import SweepDirectory
 from experiments.screen.progress import SweepProgress
-from experiments.settings.config import Config
+from experiments.settings.flat import run_name
 from experiments.tasks.modular import ModularTask
 from grokfast_jax import grokfast_ma, moving_average, skip_non_finite, state_sharding
 from tests.engine.test_lanes import configs, together
@@ -193,11 +195,13 @@ def test_a_sweep_divided_among_devices(tmp_path):
     """Ten lanes in sixteen slots, packed into eight, against each of them alone."""
     options = {"steps": 60, "eval_every": 10, "stop_at": 0.1, "batch_size": 16}
     task = ModularTask(prime=11, width=16, layers=1)
-    lanes = [Config.of(task, seed=seed, **options) for seed in range(10)]
-    progress = SweepProgress({run_name(c): 60 for c in lanes})
+    settings = [settings_of(task, seed=seed, **options) for seed in range(10)]
+    how = How(SweepProgress({run_name(each): 60 for each in settings}))
+    runs = []
     for way in ("placed", "vmap"):
-        train_sweep(tmp_path / way, lanes, way=way, progress=progress)
-    runs = [lanes_of(tmp_path / way, lanes) for way in ("placed", "vmap")]
+        lanes = lanes_of(tmp_path / way, settings)
+        train_sweep(SweepDirectory(tmp_path / way), lanes, how, way=way, command="")
+        runs.append([lane.run for lane in lanes])
     pairs = zip(*runs, strict=True)
     ends = set()
     for alone, divided in pairs:
@@ -207,7 +211,7 @@ def test_a_sweep_divided_among_devices(tmp_path):
         for name in ("train_loss", "validation_loss", "weight_norm"):
             np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
     assert len(ends) > 1
-    program = Together(lanes, task.load())
+    program = BatchOfLanes([each.config for each in settings], task.load())
     slots, state = program.slots(), program.initialize(program.slots())
     assert len(slots) == 16
     assert len(jax.tree.leaves(state.params)[0].sharding.device_set) == 8

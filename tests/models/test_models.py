@@ -1,4 +1,4 @@
-"""The transformers; checks E5 … E7 and E10 of the specification of the tasks."""
+"""The transformers: sizes, causality, initial distribution, shared prefixes."""
 
 import math
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments.engine.objective import mean_loss
 from experiments.models.layers import LayerNorm, gelu
 from experiments.models.power_transformer import PowerTransformer, sinusoids
 from experiments.models.transformer import Transformer
@@ -24,13 +25,13 @@ def tokens(batch=16, seed=0):
     return jnp.asarray(np.random.default_rng(seed).integers(0, 99, (batch, 4)))
 
 
-def test_e6_parameter_counts():
+def test_parameter_counts():
     assert size(Transformer(99, rngs=nnx.Rngs(0))) == 422_784
     assert size(PowerTransformer(239, rngs=nnx.Rngs(0))) == 455_424
 
 
 @both
-def test_e7_causality(architecture):
+def test_causality(architecture):
     model = architecture(99, rngs=nnx.Rngs(0))
     base = tokens()
     logits = model(base, last_only=False)
@@ -52,7 +53,7 @@ def test_last_position_alone_gives_the_same_numbers(architecture):
 
 
 def test_initial_distribution_is_pytorchs():
-    p = ModularTask(layers=3).init(jax.random.key(0))[0]
+    p = ModularTask(layers=3).init(jax.random.key(0), ())[0]
     attention = p["blocks"][1]["attention"]
     mlp_in, mlp_out = p["blocks"][2]["mlp_in"], p["blocks"][2]["mlp_out"]
 
@@ -74,11 +75,11 @@ def test_initial_distribution_is_pytorchs():
     assert (p["norm"]["scale"] == 1).all()
 
 
-def test_e5_loss_looks_at_the_last_position_alone():
+def test_loss_looks_at_the_last_position_alone():
     task = ModularTask()
-    params, state = task.init(jax.random.key(0))
+    params, state = task.init(jax.random.key(0), ())
     data = jax.tree.map(lambda a: jnp.asarray(a[:32]), task.load())
-    loss, _ = task.loss(params, state, data, jax.random.key(0))
+    loss, _ = mean_loss(task).value(params, state, data, jax.random.key(0))
     logits = task.apply(params, data["tokens"], last_only=False)
     # Whatever stands at the other positions, the loss is that of the last one.
     logp = jax.nn.log_softmax(logits[:, -1])
@@ -114,12 +115,13 @@ def test_shared_prefixes_change_nothing(architecture, batch):
 def test_task_shares_prefixes_in_large_batches(operation, width):
     """The whole table at once gives what small batches give, for fewer operations."""
     task = ModularTask(operation=operation, prime=11, width=width, heads=2)
-    params, state = task.init(jax.random.key(0))
+    params, state = task.init(jax.random.key(0), ())
     data = jax.tree.map(lambda a: jnp.asarray(a[::-1][:660]), task.load())
     rows, small = len(data["answers"]), 10
 
     def loss(data):
-        return task.metrics(params, state, data)["loss"]
+        outputs, _ = task.forward(params, state, data, None, train=False)
+        return task.values(outputs, data)["loss"]
 
     whole = jax.jit(loss)(data)
     parts = jax.tree.map(lambda a: a.reshape(-1, small, *a.shape[1:]), data)
@@ -151,11 +153,12 @@ def test_gelu_and_layer_norm():
     np.testing.assert_allclose(norm(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
-def test_e10_initial_loss():
+def test_initial_loss():
     task = ModularTask()
-    params, state = task.init(jax.random.key(0))
-    metrics = task.metrics(params, state, task.load())
-    assert 4.6 < metrics["loss"].mean() < 5.0
+    params, state = task.init(jax.random.key(0), ())
+    data = task.load()
+    outputs, _ = task.forward(params, state, data, None, train=False)
+    assert 4.6 < task.losses(outputs, data).mean() < 5.0
 
 
 def test_sinusoids():
