@@ -60,9 +60,6 @@ def test_json_knows_no_nan():
     value = {"a": [float("nan"), (1.0, np.float32("inf"))], "b": np.array([np.nan, 2])}
     found = json.loads(files.json_text(value))
     assert found == {"a": [None, [1, None]], "b": [None, 2]}
-        "a": [None, [1, None]],
-        "b": [None, 2],
-    }
 
 
 def test_a_new_option_renames_no_run_and_needs_no_entry():
