@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
-from experiments.settings.axes import Range, combinations, configurations
+from experiments.methods.named import every_setting
+from experiments.settings.axes import Range, combinations
+from experiments.settings.flat import values_of
 from experiments.tasks.modular import ModularTask
 
 
@@ -60,7 +62,7 @@ def test_drawn_values_stay_in_the_range_when_rounded():
 
 
 def test_options_without_effect_make_no_lanes():
-    settings = combinations(
+    rows = combinations(
         {
             "prime": (11,),
             "filter": ("none", "ema"),
@@ -69,15 +71,15 @@ def test_options_without_effect_make_no_lanes():
             "seed": (0, 1),
         }
     )
-    configs = configurations(ModularTask, settings)
+    lanes = every_setting(ModularTask, rows)
     told = {
-        (c.filter.filter, c.filter.alpha, c.optimizer.momentum, c.training.seed)
-        for c in configs
+        (each["filter"], each.get("alpha"), each.get("momentum"), each["seed"])
+        for each in map(values_of, lanes)
     }
-    assert len(configs) == len(told) == 6
-    assert ("none", 0.98, 0.9, 1) in told
-    assert ("ema", 0.9, 0.9, 0) in told
-    assert configs[0].task.prime == 11
+    assert len(lanes) == len(told) == 6
+    assert ("none", None, None, 1) in told
+    assert ("ema", 0.9, None, 0) in told
+    assert lanes[0].config.task.prime == 11
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,8 @@ def test_options_without_effect_make_no_lanes():
         (["--weight-decay", "0:1:log", "--samples", "2"], "must have 0 < LOW < HIGH"),
         (["--alpha", "0:0.5:lin", "--samples", "2"], "is not LOW:HIGH or LOW:HIGH:log"),
         (["--alpha", "0.8:0.9"], "alpha: a range needs --samples N"),
-        (["--filter", "ema:ma"], "'ema:ma' is not one of"),
+        (["--filter", "ema:ma"], "ema has no option 'ma': ema:OPTION=VALUE with"),
+        (["--filter", "ema,fir"], "filter must be one of none, ema, ma, got 'fir'"),
         (["--seed", "0,1", "--seeds", "3"], "was given several"),
         (["--steps", "20,60"], "--steps takes one value"),
         (["--heads", "3"], "heads must divide width = 128, got 3"),
