@@ -100,4 +100,4 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     if len(lines) < 2:
         return {}
     table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1, dtype=None)
-    return {name: table[name] for name in table.dtype.names}
+    return {name: table[name] for name in table.dtype.names or ()}

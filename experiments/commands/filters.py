@@ -50,7 +50,7 @@ def _list_option(name: str, default: str | None, help: str) -> Any:
 @json_option
 @click.pass_context
 def show_response(
-    ctx: click.Context, output: Path, as_json: bool, normalize: bool, **lists: Any
+    ctx: click.Context, /, output: Path, as_json: bool, normalize: bool, **lists: Any
 ) -> None:
     """Measure what filters do to each frequency of the gradient, and draw it.
 

@@ -197,7 +197,7 @@ def _preset_option(task_name: str) -> Decorator:
     def apply(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
         del param
         if name is not None:
-            ctx.default_map = presets[name]() | (ctx.default_map or {})
+            ctx.default_map = presets[name]() | dict(ctx.default_map or {})
 
     return click.option(
         "--preset",
@@ -238,7 +238,8 @@ def tell_idle(ctx: click.Context, settings: Sequence[Settings]) -> None:
 
 
 def _names(settings: Settings) -> set[str]:
-    groups = [*FILTERS.values(), *OPTIMIZERS.values(), settings.config.task]
+    groups: list[Any] = [*FILTERS.values(), *OPTIMIZERS.values()]
+    groups.append(settings.config.task)
     return {field.name for group in groups for field in group.fields()}
 
 

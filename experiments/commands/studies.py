@@ -35,7 +35,7 @@ from experiments.tasks.modular import ModularTask
 @run_dir_option("runs/grok")
 @force_option
 @click.pass_context
-def grok(ctx: click.Context, seed: int, run_dir: Path | None, force: bool) -> None:
+def grok(ctx: click.Context, /, seed: int, run_dir: Path | None, force: bool) -> None:
     """The main job: x·y mod 97 with Grokfast-EMA, and as long with plain Adam."""
     directory = run_dir or Path("runs/grok")
     status = train_both(seed, directory, force=force, arguments=ctx.find_root().obj)
@@ -67,6 +67,7 @@ def grok(ctx: click.Context, seed: int, run_dir: Path | None, force: bool) -> No
 @click.pass_context
 def parity(
     ctx: click.Context,
+    /,
     record: Path,
     batch_size: int,
     heads: int,
@@ -103,7 +104,7 @@ def parity(
 
 
 def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None:
-    rows = [
+    rows: list[list[Any]] = [
         [f"loss at step {step}", *(f"{losses[step]:.7f}" for losses in result[:2])]
         for step in (0, 10, 100, 400, 1000, 2000)
         if step < len(result.step_loss)
@@ -136,7 +137,7 @@ def _print_parity(record: Path, result: Replay, summary: dict[str, Any]) -> None
     help="Where the records are.",
 )
 @click.pass_context
-def reproduce(ctx: click.Context, parts: tuple[str, ...], runs: Path) -> None:
+def reproduce(ctx: click.Context, /, parts: tuple[str, ...], runs: Path) -> None:
     """Train what is not recorded yet, and write REPRODUCTION.md and its pictures.
 
     \b

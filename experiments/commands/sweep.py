@@ -145,6 +145,7 @@ def _add(task: type[Task]) -> None:
     @click.pass_context
     def command(
         ctx: click.Context,
+        /,
         seeds: int | None,
         zipped: bool,
         samples: int | None,

@@ -59,6 +59,7 @@ def _add(task: type[Task]) -> None:
     @click.pass_context
     def command(
         ctx: click.Context,
+        /,
         run_dir: Path | None,
         force: bool,
         checkpoint_seconds: float,

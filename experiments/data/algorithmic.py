@@ -69,8 +69,8 @@ def operation_table(
     if operation in PERMUTATIONS:
         return _permutation_table(operation)
     first = 1 if operation in _NONZERO_Y else 0
-    x, y = np.meshgrid(np.arange(p), np.arange(first, p), indexing="ij")
-    x, y = x.ravel(), y.ravel()
+    table = np.meshgrid(np.arange(p), np.arange(first, p), indexing="ij")
+    x, y = (axis.ravel() for axis in table)
     answers = _RESIDUE_OPERATIONS[operation](x, y, p) % p
     return x.astype(np.int32), y.astype(np.int32), answers.astype(np.int32)
 

@@ -155,8 +155,8 @@ def _read_first_sound(
             except DataError as error:
                 damaged.append(error)
             else:
-                for error in damaged:
-                    warnings.warn(f"not used: {error}", stacklevel=3)
+                for unused in damaged:
+                    warnings.warn(f"not used: {unused}", stacklevel=3)
                 return arrays
     if damaged:
         raise damaged[0]
@@ -174,7 +174,9 @@ def _convert(paths: list[Path], molecules: int) -> dict[str, np.ndarray]:
             for file, path in zip(RAW_FILES, paths, strict=True):
                 check(file, path)
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, **qm9_raw.convert(*paths, molecules))
+            structures, properties, left_out = paths
+            arrays = qm9_raw.convert(structures, properties, left_out, molecules)
+            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
             write_whole(target, buffer.getvalue())
     return _read(target, molecules)
 
@@ -240,5 +242,7 @@ def _first(arrays: dict[str, np.ndarray], molecules: int) -> dict[str, np.ndarra
 
 def _lengths(arrays: dict[str, np.ndarray], molecules: int) -> dict[str | int, int]:
     """Lengths of the named axes for so many molecules."""
-    ends = {axis: int(arrays[name][molecules]) for axis, name in _POINTERS.items()}
+    ends: dict[str | int, int] = {
+        axis: int(arrays[name][molecules]) for axis, name in _POINTERS.items()
+    }
     return {"molecules": molecules, "pointers": molecules + 1, **ends}

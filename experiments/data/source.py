@@ -94,9 +94,10 @@ def locate(
         with filelock.FileLock(target / ".lock"):  # of two processes, one fetches
             if missing := _missing(dataset, files, data_dir):
                 _download(dataset, missing, target)
-    if missing := _missing(dataset, files, data_dir):
+    found = [_find(dataset, file, data_dir) for file in files]
+    if missing := [f for f, path in zip(files, found, strict=True) if path is None]:
         raise missing_files(dataset, missing, data_dir)
-    return [_find(dataset, file, data_dir) for file in files]
+    return [path for path in found if path is not None]
 
 
 def missing_files(

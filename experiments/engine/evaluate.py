@@ -69,7 +69,8 @@ def evaluate(
 
     each = jax.lax.map(values, padded.reshape(-1, batch_size))
     each = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], each)
-    scores, start = {}, 0
+    scores: dict[str, jax.Array] = {}
+    start = 0
     for split, own in splits.items():
         part = slice(start, start := start + len(own))
         found = task.score(

@@ -165,7 +165,8 @@ class BatchOfLanes:
         state = jax.eval_shape(initialize_lanes, self._config_of(slots), self._data)
         lanes = self._sharding(True)
         rest = jax.tree.map(lambda a: _struct(a, lanes), tuple(state[1:]))
-        return TrainState(_struct(state.step, self._sharding(False)), *rest)
+        step: Any = _struct(state.step, self._sharding(False))
+        return TrainState(step, *rest)
 
     def advance(
         self, slots: Slots, length: int, state: TrainState

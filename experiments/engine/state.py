@@ -54,7 +54,7 @@ class Keys(NamedTuple):
     step: Key
 
     @classmethod
-    def from_seed(cls, seed: jax.Array) -> "Keys":
+    def from_seed(cls, seed: jax.typing.ArrayLike) -> "Keys":
         """Keys for a traced or concrete seed."""
         return cls(*jax.random.split(jax.random.key(seed), len(cls._fields)))
 

@@ -11,7 +11,7 @@ them alone share the programs.
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,6 @@ from experiments.settings.config import Config
 from experiments.settings.task import Data, Examples, Key, Params
 
 T = TypeVar("T")
-OnBatch = Callable[[Callable[[Examples], T]], T]
 
 
 @jax.jit
@@ -74,7 +73,7 @@ def run_chunk(
         signs = directions(training.seed, training.gradient_projections, state.params)
     steps_per_epoch, last_size = -(-size // batch_size), size % batch_size
 
-    def step_and_order(carry, i):
+    def step_and_order(carry: tuple[TrainState, jax.Array], i: jax.Array) -> Any:
         state, order = carry
         epoch, batch = state.step // steps_per_epoch, state.step % steps_per_epoch
         # True branches even under vmap: the step is shared by all lanes.
@@ -125,7 +124,7 @@ def train_step(
     loss: Loss,
     optimizer: optax.GradientTransformationExtraArgs,
     state: TrainState,
-    on_batch: OnBatch,
+    on_batch: Callable[[Callable[[Examples], Any]], Any],
     key: Key,
     observed: jax.Array,
     directions: Params | None = None,

@@ -78,7 +78,7 @@ def expected_memory(settings: Settings, data: Data) -> Memory:
     )
 
     def needed(program: jax.stages.Lowered) -> int:
-        analysis = program.compile().memory_analysis()
+        analysis: Any = program.compile().memory_analysis()
         return (
             analysis.argument_size_in_bytes
             + analysis.temp_size_in_bytes

@@ -21,7 +21,8 @@ def build_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
     projections, :func:`project`; a line search gets ``value``, ``grad``, ``value_fn``.
     """
     optimizer, projections = config.optimizer, config.training.gradient_projections
-    before, after = [], []
+    before: list[optax.GradientTransformation] = []
+    after: list[optax.GradientTransformation] = []
     if optimizer.clip_norm is not None:
         place = before if optimizer.clip_position == "before" else after
         place.append(optax.clip_by_global_norm(optimizer.clip_norm))

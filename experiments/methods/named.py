@@ -110,7 +110,7 @@ def _one(
     kind: str, text: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Any:
     name, *pairs = (part.strip() for part in text.split(":"))
-    table = TABLES[kind]
+    table: Mapping[str, type[Any]] = TABLES[kind]
     if name not in table:
         known = ", ".join(([NO_FILTER] if kind == "filter" else []) + list(table))
         raise ValueError(
@@ -163,7 +163,8 @@ def _group(cls: type[M], values: Mapping[str, Any]) -> M:
 
 def option_names() -> set[str]:
     """Names of all options but the tasks'."""
-    groups = [Training, Budget, *FILTERS.values(), *OPTIMIZERS.values()]
+    groups: list[type[Options]] = [Training, Budget, *FILTERS.values()]
+    groups += OPTIMIZERS.values()
     return {f.name for group in groups for f in group.fields()} | TABLES.keys()
 
 
@@ -172,7 +173,7 @@ def idle(given: Iterable[str], settings: Sequence[Settings]) -> list[str]:
 
     Texts such as ``--alpha has no effect with --filter none``.
     """
-    effective = set()
+    effective: set[str] = set()
     for each in settings:
         effective |= values_of(each).keys()
         for link in each.config.filters:  # of a chain the table has but one text

@@ -17,7 +17,7 @@ every step would take 3 ms a step (two CPU cores).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,9 @@ class ProjectedState(NamedTuple):
     projections: jax.Array
 
 
-def directions(seed: jax.Array, count: int, params: Any) -> Any:
+def directions(
+    seed: jax.typing.ArrayLike, count: int, params: optax.Params
+) -> optax.Params:
     """Signs ±1 in ``[count, …]`` for every parameter, float32.
 
     Args:
@@ -49,24 +51,25 @@ def directions(seed: jax.Array, count: int, params: Any) -> Any:
     word, bit = np.divmod(np.arange(count), 32)
     leaves, tree = jax.tree.flatten(params)
 
-    def signs(index: int, leaf: Any) -> jax.Array:
+    def signs(index: int, leaf: jax.Array) -> jax.Array:
         shape = (-(-count // 32), *leaf.shape)
         words = jax.random.bits(jax.random.fold_in(key, index), shape, jnp.uint32)
         shift = bit.astype(np.uint32).reshape(-1, *[1] * len(leaf.shape))
         return 1.0 - 2.0 * ((words[word] >> shift) & 1).astype(jnp.float32)
 
-    return tree.unflatten([signs(*item) for item in enumerate(leaves)])
+    return jax.tree.unflatten(tree, [signs(*item) for item in enumerate(leaves)])
 
 
-def projected(signs: Any, gradient: Any) -> jax.Array:
+def projected(signs: optax.Params, gradient: optax.Updates) -> jax.Array:
     """The projections of one gradient, ``[K]`` float32."""
 
     def product(s: jax.Array, g: jax.Array) -> jax.Array:
         return jnp.tensordot(s, g.astype(jnp.float32), g.ndim, precision="highest")
 
     size = sum(g.size for g in jax.tree.leaves(gradient))
-    products = jax.tree.map(product, signs, gradient)
-    return sum(jax.tree.leaves(products)) / math.sqrt(size)
+    products = jax.tree.leaves(jax.tree.map(product, signs, gradient))
+    total: jax.Array = sum(products[1:], start=products[0])
+    return total / math.sqrt(size)
 
 
 def project(count: int) -> optax.GradientTransformationExtraArgs:
@@ -75,11 +78,18 @@ def project(count: int) -> optax.GradientTransformationExtraArgs:
     The extra argument ``directions`` is from :func:`directions`.
     """
 
-    def init_fn(params):
+    def init_fn(params: optax.Params) -> ProjectedState:
         del params
         return ProjectedState(jnp.zeros(count, jnp.float32))
 
-    def update_fn(updates, state, params=None, *, directions, **extra_args):
+    def update_fn(
+        updates: optax.Updates,
+        state: ProjectedState,
+        params: optax.Params | None = None,
+        *,
+        directions: optax.Params,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, ProjectedState]:
         del state, params, extra_args
         return updates, ProjectedState(projected(directions, updates))
 

@@ -24,7 +24,9 @@ class CausalAttention(nnx.Module):
       rngs: source of the initial weights.
     """
 
-    def __init__(self, width: int, heads: int, *, use_bias: bool = True, rngs):
+    def __init__(
+        self, width: int, heads: int, *, use_bias: bool = True, rngs: nnx.Rngs
+    ):
         self.heads = heads
         zeros = nnx.initializers.zeros
         self.qkv = Linear(

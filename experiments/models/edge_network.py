@@ -151,7 +151,9 @@ class EdgeNetwork(nnx.Module):
         return self.head(nnx.relu(self.hidden(pooled)))[:, 0]
 
 
-def _linear(fan_in: int, fan_out: int, *, use_bias: bool = True, rngs: nnx.Rngs):
+def _linear(
+    fan_in: int, fan_out: int, *, use_bias: bool = True, rngs: nnx.Rngs
+) -> nnx.Linear:
     """A linear layer on rows, started as PyTorch's."""
     return nnx.Linear(
         fan_in,

@@ -8,6 +8,7 @@ layer and its gradient run at full speed (benchmarks/RESULTS.md).
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,9 @@ def bias_uniform(fan_in: int) -> jax.nn.initializers.Initializer:
     """U(±1/√fan_in), PyTorch's default for the biases of a linear layer."""
     bound = 1 / math.sqrt(fan_in)
 
-    def init(key, shape, dtype=None, out_sharding=None):
+    def init(
+        key: jax.Array, shape: Any, dtype: Any = None, out_sharding: Any = None
+    ) -> jax.Array:
         del out_sharding
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -71,12 +74,15 @@ class LayerNorm(nnx.LayerNorm):
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         super().__init__(width, epsilon=1e-5, rngs=rngs)
 
-    def __call__(self, x_FxN: jax.Array) -> jax.Array:
+    def __call__(self, x_FxN: jax.Array) -> jax.Array:  # type: ignore[override]
         """The normalised columns."""
         centred = x_FxN - jnp.mean(x_FxN, axis=0, keepdims=True)
         variance = jnp.mean(centred * centred, axis=0, keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + self.epsilon)
-        return normal * self.scale[...][:, None] + self.bias[...][:, None]
+        scale, bias = self.scale, self.bias
+        assert scale is not None
+        assert bias is not None
+        return normal * scale[...][:, None] + bias[...][:, None]
 
 
 def logits(head_VxN: jax.Array, batch: int, *, last_only: bool) -> jax.Array:

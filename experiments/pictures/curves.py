@@ -23,9 +23,9 @@ from experiments.results.milestones import (
 )
 from experiments.settings.milestone import TaskFacts
 
-_TRAIN_STYLE = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
-_VALIDATION_STYLE = {"linewidth": 1.8}
-_NORM_STYLE = {"linestyle": ":", "linewidth": 1.2, "alpha": 0.8}
+_TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
+_VALIDATION_STYLE: dict[str, Any] = {"linewidth": 1.8}
+_NORM_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2, "alpha": 0.8}
 _WIDTHS = {1: 7.0, 2: 10.4}  # inches, by the number of axes
 _HEIGHT = 4.2
 _COLORS = tuple(f"C{i}" for i in range(10))
@@ -107,19 +107,36 @@ def _mark_milestones(ax: Axes, table: Metrics, facts: TaskFacts, color: str) -> 
     for milestone in facts.milestones:
         step = found[milestone.name]
         if step is not None and found.get(milestone.instead_of) is None:
-            style = {"color": color, "marker": milestone.marker, "linestyle": ""}
-            label = f"{milestone.short}: step {step}"
-            level = threshold_of(milestone, table)
-            ax.plot(max(step, 1), level, label=label, markersize=6, **style)
+            _mark(
+                ax,
+                step,
+                threshold_of(milestone, table),
+                milestone.marker,
+                f"{milestone.short}: step {step}",
+                color,
+            )
 
 
 def _mark_lowest_loss(ax: Axes, table: Metrics, color: str) -> None:
     found = milestones(table, ())
     if (loss := found.get(LOWEST_LOSS)) is not None:
         step = found[LOWEST_LOSS_STEP]
-        style = {"color": color, "marker": "v", "linestyle": "", "markersize": 6}
         label = f"lowest validation: {loss:.3g} at step {step}"
-        ax.plot(max(step, 1), loss, label=label, **style)
+        _mark(ax, step, loss, "v", label, color)
+
+
+def _mark(
+    ax: Axes, step: int, value: float, marker: str, label: str, color: str
+) -> None:
+    ax.plot(
+        max(step, 1),
+        value,
+        label=label,
+        color=color,
+        marker=marker,
+        linestyle="",
+        markersize=6,
+    )
 
 
 def _label(config: Mapping[str, Any]) -> str:

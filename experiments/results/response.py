@@ -58,9 +58,10 @@ def low_pass(filter: Filter) -> optax.GradientTransformation:
 def measure(filter: Filter) -> Response:
     """Run the filter and measure it; once it has settled, whatever its start."""
     whole, slow = filter.build(), low_pass(filter)
-    at_nyquist, *gains = frequency_response(whole, np.append(np.pi, GRID))
-    at_dc, near_dc, *slow_gains = frequency_response(slow, [0.0, _TINY, *GRID])
-    gains, size = np.array(gains), np.abs(slow_gains) / abs(at_dc)
+    at_nyquist, *rest = frequency_response(whole, np.append(np.pi, GRID))
+    gains = np.array(rest)
+    at_dc, near_dc, *slow_gains = frequency_response(slow, np.array([0, _TINY, *GRID]))
+    size = np.abs(slow_gains) / abs(at_dc)
     smallest = int(np.argmin(np.abs(gains)))
     cutoff = _first_below(size, np.sqrt(0.5))
     updates = half_life(slow)

@@ -51,10 +51,11 @@ class Phase:
 
     def slow_share(self, cutoff: float) -> tuple[float, float]:
         """Share of the power up to a frequency, before and after the filter."""
-        return tuple(
+        before, after = (
             _share_below(cutoff, self.omega, power)
             for power in (self.before, self.after)
         )
+        return before, after
 
 
 def _share_below(cutoff: float, omega: np.ndarray, power: np.ndarray) -> float:

@@ -34,7 +34,8 @@ class Range:
           [0.00188, 0.000346]
         """
         if self.whole and not self.log:
-            return rng.integers(self.low, self.high, count, endpoint=True).tolist()
+            low, high = int(self.low), int(self.high)
+            return rng.integers(low, high, count, endpoint=True).tolist()
         if self.log:
             values = np.exp(rng.uniform(np.log(self.low), np.log(self.high), count))
         else:
@@ -64,14 +65,14 @@ def options_of(
       {'alpha': (0.9, 0.98), 'lamb': (2.0,), 'seed': (3, 4)}
     """
     options = {n: _as_options(v) for n, v in values.items() if v is not None}
-    steps = options.get("steps", ())
+    steps, seed = options.get("steps", ()), options.get("seed", (0,))
     # Lanes are told apart by all settings but the steps.
     if isinstance(steps, Range) or len(steps) > 1:
         raise ValueError("--steps takes one value: the same budget for every lane.")
     if seeds is not None:
-        first, *more = options.pop("seed", (0,))
-        if more:
+        if isinstance(seed, Range) or len(seed) > 1:
             raise ValueError("--seeds N counts from one --seed; it was given several.")
+        (first,) = seed
         options["seed"] = tuple(range(first, first + seeds))
     return options
 
@@ -125,10 +126,10 @@ def combinations(
         raise ValueError("--samples needs a range, such as --alpha 0.8:0.99.")
     rng = np.random.default_rng(sample_seed)
     blocks = []
-    if ranges:
+    if samples is not None:
         drawn = zip(*(r.draw(rng, samples) for r in ranges.values()), strict=True)
         blocks.append([dict(zip(ranges, draw, strict=True)) for draw in drawn])
-    lists = {n: values for n, values in options.items() if n not in ranges}
+    lists = {n: v for n, v in options.items() if not isinstance(v, Range)}
     if zipped:
         many = {n: v for n, v in lists.items() if len(v) > 1 and n != "seed"}
         lengths = {name: len(values) for name, values in many.items()}

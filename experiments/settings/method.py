@@ -7,7 +7,7 @@ follow from that.
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ class Optimizer(Method):
         """The learning rate as a function of the step; see the class."""
 
         def rate(step: jax.Array) -> jax.Array:
-            rate = self.learning_rate
+            rate: Any = self.learning_rate
             if self.warmup_steps:
                 rate *= jnp.minimum(step, self.warmup_steps) / self.warmup_steps
             if self.schedule == "constant":

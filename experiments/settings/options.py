@@ -9,6 +9,7 @@ of one program. The traced fields are the leaves of the group as a pytree; under
 
 import dataclasses
 import math
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -87,7 +88,7 @@ def _field(default: Any, **metadata: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@typing.dataclass_transform(frozen_default=True, field_specifiers=(option, traced))
+@typing.dataclass_transform(frozen_default=True)
 def options(cls: type[T]) -> type[T]:
     """Decorator: a frozen dataclass whose traced fields are its leaves as a pytree."""
     cls = dataclasses.dataclass(frozen=True)(cls)
@@ -185,15 +186,19 @@ def _out_of_range(field: dataclasses.Field, value: Any) -> str:
         value = _in_float32(value)
         if not math.isfinite(value):
             return "must be finite (in float32)"
-    for bound, holds, sign in (
-        (meta["minimum"], lambda b: value >= b, "≥"),
-        (meta["above"], lambda b: value > b, ">"),
-        (meta["maximum"], lambda b: value <= b, "≤"),
-        (meta["below"], lambda b: value < b, "<"),
-    ):
-        if bound is not None and not holds(bound):
+    for name, (holds, sign) in _BOUNDS.items():
+        bound = meta[name]
+        if bound is not None and not holds(value, bound):
             return f"must be {sign} {bound:g}"
     return ""
+
+
+_BOUNDS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "minimum": (operator.ge, "≥"),
+    "above": (operator.gt, ">"),
+    "maximum": (operator.le, "≤"),
+    "below": (operator.lt, "<"),
+}
 
 
 def _in_float32(value: float) -> float:

@@ -119,7 +119,7 @@ class Grid:
         self, settings: Sequence[Setting], seeds: Sequence[int], eval_every: int
     ) -> list[Settings]:
         """The runs of some settings, seed by seed."""
-        common = {"steps": self.steps, "eval_every": eval_every} | self.options
+        common = {"steps": self.steps, "eval_every": eval_every, **self.options}
         return [
             settings_of(
                 TASKS[self.task](), **common, **dataclasses.asdict(setting), seed=seed

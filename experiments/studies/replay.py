@@ -18,7 +18,6 @@ import numpy as np
 from experiments.engine.evaluate import evaluate
 from experiments.engine.train import initialize, run_chunk
 from experiments.methods.named import settings_of
-from experiments.settings.config import Config
 from experiments.settings.options import options
 from experiments.settings.task import Data, Key, ModelState, Params, Rows
 from experiments.tasks.modular import ModularTask
@@ -102,9 +101,9 @@ def replay(
       ReplayError: the record does not fit the batch size or the number of heads.
     """
     steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
-    config = _config(record, steps, batch_size, heads, methods)
-    epoch = -(-config.task.train_size // batch_size)
-    data, config = _data(record, config.task), config.traced()
+    task = _task(record, steps, batch_size, heads)
+    config = settings_of(task, batch_size=batch_size, **methods).config.traced()
+    data, epoch = _data(record, task), -(-task.train_size // batch_size)
     state, due = initialize(config, data), (True,) * len(config.measures)
     losses, accuracies = [], []
     for start in range(0, steps, epoch):
@@ -151,13 +150,12 @@ def load_record(path: Path) -> dict[str, np.ndarray]:
     return record
 
 
-def _config(
+def _task(
     record: dict[str, np.ndarray],
     steps: int,
     batch_size: int,
     heads: int,
-    methods: dict[str, Any],
-) -> Config:
+) -> RecordedTask:
     vocabulary, width = record["param/token_embeddings.weight"].shape
     train_size = record["epoch_perms"].shape[1]
     task = RecordedTask(
@@ -183,7 +181,7 @@ def _config(
         raise ReplayError(
             f"the record has shuffles for {shuffled} steps only, not for {steps}."
         )
-    return settings_of(task, batch_size=batch_size, **methods).config
+    return task
 
 
 def _data(record: dict[str, np.ndarray], task: ModularTask) -> Data:

@@ -136,7 +136,7 @@ def qm9_tables(runs: Cells) -> str:
             SETTINGS["qm9"][cell],
             PUBLISHED_LOSSES.get(cell, "not shown"),
             spread(lowest_losses(cell_runs)),
-            spread([_milestone(r, "t_min_validation_loss") for r in cell_runs], ",.0f"),
+            spread(_lowest_steps(cell_runs), ",.0f"),
             times_cell(steps_below(cell_runs, LOSS), cell_runs[0].config()["steps"]),
             spread(_final(cell_runs, "validation_loss")),
             spread(_final(cell_runs, "weight_norm"), ".1f"),
@@ -188,7 +188,11 @@ def steps_below(runs: Sequence[RunDirectory], loss: float) -> list[int | None]:
 
 def lowest_losses(runs: Sequence[RunDirectory]) -> list[float]:
     """The lowest validation loss of each run."""
-    return [_milestone(run, "min_validation_loss") for run in runs]
+    return [run.summary()["milestones"]["min_validation_loss"] for run in runs]
+
+
+def _lowest_steps(runs: Sequence[RunDirectory]) -> list[int]:
+    return [run.summary()["milestones"]["t_min_validation_loss"] for run in runs]
 
 
 def _milestone(run: RunDirectory, name: str) -> Time:

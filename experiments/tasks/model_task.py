@@ -23,7 +23,8 @@ class ModelTask(Task):
     def init(self, key: Key, data: Data) -> tuple[Params, ModelState]:
         """Parameters and model state as nested dicts; ``()`` for no state."""
         del data
-        _, params, rest = nnx.split(self.model(nnx.Rngs(key)), nnx.Param, ...)
+        model: Any = self.model(nnx.Rngs(key))
+        _, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest) or ()
 
     def apply(self, params: Params, *args: Any, **kwargs: Any) -> Any:
@@ -44,7 +45,7 @@ class ModelTask(Task):
         output = module(*args, **kwargs)
         if not train:
             return output, model_state
-        _, _, rest = nnx.split(module, nnx.Param, ...)
+        _, _, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
         return output, nnx.to_pure_dict(rest) or ()
 
     @functools.cached_property
