@@ -5,13 +5,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
     """Turn the first SIGINT or SIGTERM into a request to stop after this chunk."""
     requests: list[int] = []
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame

@@ -68,8 +68,7 @@ def projected(signs: optax.Params, gradient: optax.Updates) -> jax.Array:
 
     size = sum(g.size for g in jax.tree.leaves(gradient))
     products = jax.tree.leaves(jax.tree.map(product, signs, gradient))
-    total: jax.Array = sum(products[1:], start=products[0])
-    return total / math.sqrt(size)
+    return sum(products[1:], products[0]) / math.sqrt(size)
 
 
 def project(count: int) -> optax.GradientTransformationExtraArgs:
