@@ -25,8 +25,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(requests)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for handled, handler in previous.items():
+            signal.signal(handled, handler)
 
 
 @contextlib.contextmanager
