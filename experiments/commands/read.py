@@ -10,7 +10,7 @@ from experiments.commands.results import show_sweep
 from experiments.commands.shared import json_option, picture_option
 from experiments.files import json_text
 from experiments.methods.named import did_you_mean, filters_of, in_effect
-from experiments.pictures.curves import plot_comparison
+from experiments.pictures.curves import plot_comparison, plot_curves
 from experiments.records.run import RecordError, RunDirectory, find_runs
 from experiments.records.sweep import SweepDirectory
 from experiments.results.milestones import milestones
@@ -64,7 +64,9 @@ def list_runs(root: Path, as_json: bool) -> None:
 def show(run: Path, as_json: bool) -> None:
     """Show the settings and the summary of one RUN, or the results of a sweep.
 
-    Of a sweep the table and the pictures are written anew too, whatever its state.
+    Its curves are drawn if they are not there, of a lane of a sweep for example, or
+    older than the metrics. Of a sweep the table and the pictures are written anew too,
+    whatever its state.
     """
     if (directory := SweepDirectory(run)).plan_file.exists():
         show_sweep(directory, as_json)
@@ -80,6 +82,9 @@ def show(run: Path, as_json: bool) -> None:
     else:
         described = _describe(record)
         print(f"{described['state']}, at step {described['steps']}")
+    if not record.has_curves():
+        plot_curves(record)
+        console.say(f"wrote {record.curves_file}")
 
 
 @click.command()

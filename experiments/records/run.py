@@ -261,6 +261,13 @@ class RunDirectory:
         table = read_table(self.timing_file)
         return float(table["seconds"][-1]) if table else 0.0
 
+    def has_curves(self) -> bool:
+        """Whether ``curves.png`` is there and shows all rows."""
+        if not self.curves_file.exists():
+            return False
+        drawn = self.curves_file.stat().st_mtime_ns
+        return drawn >= self.metrics_file.stat().st_mtime_ns
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
         write_json(self.summary_file, summary)
