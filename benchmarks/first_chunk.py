@@ -11,17 +11,17 @@ _PROGRAM = """
 import time
 start = time.perf_counter()
 import jax
-from experiments.settings.config import Config, FilterOptions
+from experiments.engine.programs import SingleRun
+from experiments.methods.named import settings_of
 from experiments.tasks.modular import ModularTask
-from experiments.engine.train import evaluate, initialize, run_chunk
-config = Config(ModularTask(), FilterOptions(filter="ema"))
-static, hyper = config.static(), config.traced()
-data = jax.device_put(config.task.load())
+config = settings_of(ModularTask(), filter="ema").config
+program = SingleRun(config, config.task.load())
+slots, due = program.slots(), (True,) * len(program.measures)
 imported = time.perf_counter()
-state = initialize(static, hyper)
-evaluate(static, hyper, data, state)
-state, _ = run_chunk(static, 20, hyper, data, state)
-jax.block_until_ready(evaluate(static, hyper, data, state))
+state = program.initialize(slots)
+program.evaluate(slots, state, due)
+state, _ = program.advance(slots, 20, state)
+jax.block_until_ready(program.evaluate(slots, state, due))
 print(imported - start, time.perf_counter() - imported)
 """
 

@@ -8,20 +8,23 @@ import statistics
 import jax
 
 from benchmarks import timing
-from benchmarks.training_step import STEPS, steps
-from experiments.settings.config import Config, FilterOptions, TrainingOptions
+from benchmarks.training_step import STEPS, advancing
+from experiments.engine.programs import BatchOfLanes
+from experiments.methods.named import settings_of
 from experiments.tasks.modular import ModularTask
 
 
 def main(rounds: int, precision: str = "float32", most: int = 256) -> None:
     """Double the lanes until ``most``, or until the memory is full."""
-    training = TrainingOptions(matmul_precision=precision)
-    config = Config(ModularTask(), FilterOptions(filter="ma"), training=training)
+    task, data = ModularTask(), ModularTask().load()
+    common = {"filter": "ma", "matmul_precision": precision}
     rows: list[list[str | int]] = []
     lanes = 1
     while lanes <= most:
         try:
-            times = timing.in_turn({"lanes": steps(config, lanes)}, rounds)["lanes"]
+            configs = [settings_of(task, seed=i, **common).config for i in range(lanes)]
+            run = advancing(BatchOfLanes(configs, data), STEPS)
+            times = timing.in_turn({"lanes": run}, rounds)["lanes"]
         except jax.errors.JaxRuntimeError as error:
             rows.append([lanes, str(error).splitlines()[0][:60], "", ""])
             break

@@ -10,16 +10,17 @@ import optax
 
 from benchmarks import timing
 from experiments.engine.train import initialize
-from experiments.methods.observe import observe, weight_norms
+from experiments.methods.measures import weight_norms
+from experiments.methods.named import settings_of
+from experiments.methods.observe import observe
 from experiments.records.checkpoint import Checkpoints
-from experiments.settings.config import Config, FilterOptions
 from experiments.tasks.modular import ModularTask
 
 
 def main(rounds: int) -> None:
     """Time the measures, and the checkpoints with their background writer."""
-    config = Config(ModularTask(), FilterOptions(filter="ma"))
-    state = initialize(config.static(), config.traced())
+    config = settings_of(ModularTask(), filter="ma").config
+    state = initialize(config.traced(), config.task.load())
     tx = observe(optax.identity())
     observed = tx.init(state.params)
     measure = jax.jit(lambda g, s: (weight_norms(g), tx.update(g, s)[1]))

@@ -18,10 +18,11 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.training_step import STEPS, steps
-from experiments.host.sweep import train_sweep
-from experiments.records.run import run_name
+from experiments.host.groups import lanes_of
+from experiments.host.sweep import How, train_sweep
+from experiments.methods.named import settings_of
+from experiments.records.sweep import SweepDirectory
 from experiments.screen.progress import SweepProgress
-from experiments.settings.config import Config
 from experiments.tasks import TASKS
 from experiments.tasks.modular import ModularTask
 
@@ -75,12 +76,12 @@ def measure(axis: str, size: int, rounds: int) -> float:
     if axis in ("lanes", "lanes, vmap"):
         return _lanes(size, "vmap" if axis.endswith("vmap") else "placed", rounds)
     if axis == "width":
-        run, per = steps(Config.of(ModularTask(width=size))), STEPS
+        run, per = steps(settings_of(ModularTask(width=size)).config), STEPS
     elif axis == "window":
-        config = Config.of(ModularTask(), filter="ma", window_size=size)
-        run, per = steps(config), STEPS
+        settings = settings_of(ModularTask(), filter="ma", window_size=size)
+        run, per = steps(settings.config), STEPS
     else:
-        run, per = steps(Config.of(TASKS["qm9"]()), count=size), 1
+        run, per = steps(settings_of(TASKS["qm9"]()).config, count=size), 1
     times = timing.in_turn({"point": run}, rounds)["point"]
     return float(np.median(times)) / per
 
@@ -91,14 +92,16 @@ def _lanes(lanes: int, way: str, rounds: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         for round_ in range(rounds + 1):  # the first one compiles
             first = round_ * lanes
-            configs = [
-                Config.of(task, seed=seed, steps=_LANE_STEPS)
+            runs = [
+                settings_of(task, seed=seed, steps=_LANE_STEPS)
                 for seed in range(first, first + lanes)
             ]
-            progress = SweepProgress({run_name(c): _LANE_STEPS for c in configs})
             root = Path(directory) / str(round_)
+            of_sweep = lanes_of(root, runs)
+            names = [lane.run.path.name for lane in of_sweep]
+            how = How(SweepProgress(dict.fromkeys(names, _LANE_STEPS)))
             start = time.perf_counter()
-            train_sweep(root, configs, way=way, progress=progress)
+            train_sweep(SweepDirectory(root), of_sweep, how, way=way, command="")
             times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
 

@@ -10,7 +10,7 @@ from benchmarks import timing
 from benchmarks.training_step import evaluation, steps
 from experiments.data.mnist import load_mnist
 from experiments.data.qm9 import load_qm9
-from experiments.settings.config import Config
+from experiments.methods.named import settings_of
 from experiments.tasks.mnist import MnistTask
 from experiments.tasks.qm9 import Qm9Task
 
@@ -23,12 +23,12 @@ def main(rounds: int) -> None:
     cases: dict[str, Callable[[], Any]] = {}
     for task in (MnistTask(), Qm9Task()):
         for name, values in FILTERS.items():
-            config = Config.of(task, filter=name, **values)
+            config = settings_of(task, filter=name, **values).config
             cases[f"{task.name}, {name}"] = steps(config, count=STEPS)
-        config = Config.of(task)
+        config = settings_of(task).config
         cases[f"{task.name}, evaluation"] = evaluation(config)
         with jax.enable_x64(True):
-            double = steps(Config.of(task, dtype="float64"), count=STEPS)
+            double = steps(settings_of(task, dtype="float64").config, count=STEPS)
         cases[f"{task.name}, none, float64"] = _in_double(double)
     cases |= _twins()
     times = timing.in_turn(cases, rounds)

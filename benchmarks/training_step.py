@@ -7,26 +7,29 @@ from typing import Any
 import jax
 
 from benchmarks import timing
-from experiments.engine.train import TrainState, evaluate, initialize, run_chunk
-from experiments.settings.config import Config, FilterOptions, TrainingOptions
+from experiments.engine.programs import Program, SingleRun
+from experiments.methods.named import settings_of
+from experiments.settings.config import Config
+from experiments.settings.options import options
+from experiments.settings.task import Params
 from experiments.tasks.modular import ModularTask
 
 STEPS = 20  # two epochs: 18 batches of 512 and two of 48
 CASES = {
-    "none": FilterOptions(),
-    "EMA": FilterOptions(filter="ema"),
-    "MA, w = 100": FilterOptions(filter="ma"),
-    "MA, w = 1000": FilterOptions(filter="ma", window_size=1000),
+    "none": "none",
+    "EMA": "ema",
+    "MA, w = 100": "ma",
+    "MA, w = 1000": "ma:window_size=1000",
 }
 TWINS = {"none": "none", "EMA": "ema", "MA, w = 100": "ma"}
 
 
 def main(rounds: int, precision: str = "float32") -> None:
     """Time the steps, the evaluation and PyTorch's steps in turn."""
-    training = TrainingOptions(matmul_precision=precision)
+    task, common = ModularTask(), {"matmul_precision": precision}
     configs = {
-        name: Config(ModularTask(), options, training=training)
-        for name, options in CASES.items()
+        name: settings_of(task, filter=filter, **common).config
+        for name, filter in CASES.items()
     }
     cases: dict[str, Callable[[], Any]] = {
         name: steps(config) for name, config in configs.items()
@@ -57,48 +60,37 @@ def main(rounds: int, precision: str = "float32") -> None:
     _report_floor(times, suffix)
 
 
+@options
 class Unshared(ModularTask):
     """The same equations with columns of their own for every position."""
 
-    def _logits(self, params: Any, examples: Any) -> jax.Array:
-        return self.apply(params, examples["tokens"])
+    def _logits(self, params: Params, tokens: jax.Array) -> jax.Array:
+        return self.apply(params, tokens)
 
 
-def steps(config: Config, lanes: int = 0, count: int = STEPS) -> Callable[[], None]:
-    """A function that does ``count`` steps, of ``lanes`` seeds at once if given."""
-    static, hyper = config.static(), config.traced()
-    data = jax.device_put(config.task.load())
+def steps(config: Config, count: int = STEPS) -> Callable[[], None]:
+    """A function that does ``count`` steps of a run."""
+    return advancing(SingleRun(config, config.task.load()), count)
 
-    def start(hyper: dict[str, Any]) -> TrainState:
-        return initialize(static, hyper)
 
-    def advance(hyper: dict[str, Any], state: TrainState) -> tuple[TrainState, Any]:
-        return run_chunk(static, count, hyper, data, state)
-
-    if lanes:
-        hyper = hyper | {"seed": jax.numpy.arange(lanes)}
-        seeds = dict.fromkeys(hyper) | {"seed": 0}
-        shared_step = TrainState(None, 0, 0, 0)
-        start = jax.vmap(start, in_axes=(seeds,), out_axes=shared_step)
-        advance = jax.vmap(
-            advance, in_axes=(seeds, shared_step), out_axes=(shared_step, 0)
-        )
-    advance = jax.jit(advance, donate_argnums=1)
-    box = [jax.jit(start)(hyper)]
+def advancing(program: Program, count: int) -> Callable[[], None]:
+    """A function that does ``count`` steps of every slot of a program."""
+    slots = program.slots()
+    box = [program.initialize(slots)]
 
     def run() -> None:
-        box[0], log = advance(hyper, box[0])
+        box[0], log = program.advance(slots, count, box[0])
         jax.block_until_ready(log)
 
     return run
 
 
 def evaluation(config: Config) -> Callable[[], Any]:
-    """A function that evaluates a run's first state."""
-    static, hyper = config.static(), config.traced()
-    data = jax.device_put(config.task.load())
-    state = initialize(static, hyper)
-    return lambda: jax.block_until_ready(evaluate(static, hyper, data, state))
+    """A function that evaluates a run's first state, with all measures."""
+    program = SingleRun(config, config.task.load())
+    slots, due = program.slots(), (True,) * len(program.measures)
+    state = program.initialize(slots)
+    return lambda: jax.block_until_ready(program.evaluate(slots, state, due))
 
 
 def _twins() -> dict[str, Callable[[], Any]]:

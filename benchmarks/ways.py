@@ -3,14 +3,12 @@
 import concurrent.futures
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import jax
 
 from benchmarks import timing
-from experiments.engine.programs import Alone, Program, Together
-from experiments.host.sweep import cores
-from experiments.settings.config import Config
+from benchmarks.training_step import advancing
+from experiments.engine.programs import BatchOfLanes, Program, SingleRun
+from experiments.host.groups import cores
+from experiments.methods.named import settings_of
 from experiments.tasks import TASKS
 
 LANES = 8
@@ -28,14 +26,15 @@ def main(rounds: int) -> None:
     rows = []
     for name, (task, settings, steps) in CASES.items():
         configs = [
-            Config.of(TASKS[task](), seed=seed, **settings) for seed in range(LANES)
+            settings_of(TASKS[task](), seed=seed, **settings).config
+            for seed in range(LANES)
         ]
         data = configs[0].task.load()
         cases = {
-            "alone": advancing([Alone(configs[0], data)], steps),
-            "placed": advancing([Alone(config, data) for config in configs], steps),
-            "vmap": advancing([Together(configs, data, "vmap")], steps),
-            "map": advancing([Together(configs, data, "map")], steps),
+            "alone": side_by_side([SingleRun(configs[0], data)], steps),
+            "placed": side_by_side([SingleRun(c, data) for c in configs], steps),
+            "vmap": side_by_side([BatchOfLanes(configs, data, "vmap")], steps),
+            "map": side_by_side([BatchOfLanes(configs, data, "map")], steps),
         }
         times = timing.in_turn(cases, rounds)
         for case, seconds in times.items():
@@ -51,14 +50,13 @@ def main(rounds: int) -> None:
     )
 
 
-def advancing(programs: Sequence[Program], steps: int) -> Callable[[], None]:
+def side_by_side(programs: Sequence[Program], steps: int) -> Callable[[], None]:
     """A function that advances all programs, as many at once as there are cores."""
-    states: list[Any] = [program.initialize(program.slots()) for program in programs]
+    runs = [advancing(program, steps) for program in programs]
     pool = concurrent.futures.ThreadPoolExecutor(cores())
 
-    def advance(index: int) -> None:
-        program = programs[index]
-        states[index], log = program.advance(program.slots(), steps, states[index])
-        jax.block_until_ready(log)
+    def run() -> None:
+        for done in [pool.submit(each) for each in runs]:
+            done.result()
 
-    return lambda: list(pool.map(advance, range(len(programs))))  # type: ignore[return-value]
+    return run
