@@ -1,4 +1,4 @@
-"""The tables of operations; checks E1 … E4 of the specification of the tasks."""
+"""The tables of operations: sizes, answers, inverses, permutations, splits."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def test_every_operation_is_checked():
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_e1_sizes_and_answers(operation):
+def test_sizes_and_answers(operation):
     size, total, counts = TABLE[operation]
     x, y, c = operation_table(operation)
     assert len(x) == len(y) == len(c) == size
@@ -52,7 +52,7 @@ def test_e1_sizes_and_answers(operation):
         assert found.argmax() == 32
 
 
-def test_e2_division():
+def test_division():
     x, y, c = operation_table("div")
     assert (c * y % 97 == x).all()
     assert (y != 0).all()
@@ -69,7 +69,7 @@ def _order(element, table, identity):
     return n
 
 
-def test_e3_permutations():
+def test_permutations():
     x, y, product = operation_table("s5")
     table = product.reshape(120, 120)
     identity = 0
@@ -103,23 +103,30 @@ def test_e3_permutations():
         ("s5", 0.5, 7200),
     ],
 )
-def test_e4_sizes_of_the_split(operation, fraction, size):
+def test_sizes_of_the_split(operation, fraction, size):
     assert ModularTask(operation=operation, train_fraction=fraction).train_size == size
 
 
-def test_e4_split():
-    task, key = ModularTask(), jax.random.key(3)
-    data = task.load()
+def test_split():
+    data = ModularTask().load()
     assert data["tokens"][200].tolist() == [2, 98, 9, 97]  # 200 = 2·96 + 8
-    training, validation = task.split(data, key)
+
+    def parts(seed, **options):
+        task = ModularTask(**options)
+        splits = task.splits(data, jax.random.key(seed))
+        assert list(splits) == ["train", "validation"]
+        return [task.take(data, rows) for rows in splits.values()]
+
+    training, validation = parts(3)
+    assert len(training["answers"]) == ModularTask().train_size
     rows = [set(map(tuple, part["tokens"].tolist())) for part in (training, validation)]
     assert not rows[0] & rows[1]
     assert rows[0] | rows[1] == set(map(tuple, data["tokens"].tolist()))
-    again, _ = task.split(data, key)
+    again, _ = parts(3)
     np.testing.assert_array_equal(again["tokens"], training["tokens"])
-    other, _ = task.split(data, jax.random.key(4))
+    other, _ = parts(4)
     assert (other["tokens"] != training["tokens"]).any()
-    smaller, _ = ModularTask(train_fraction=0.3).split(data, key)
+    smaller, _ = parts(3, train_fraction=0.3)
     assert set(map(tuple, smaller["tokens"].tolist())) < rows[0]  # nested
     x, y = training["tokens"][:, 0], training["tokens"][:, 2]
     np.testing.assert_array_equal(x * y % 97, training["answers"])
