@@ -1,5 +1,6 @@
 """Verbs that read records and train nothing: list, show, plot, compare."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ def show(run: Path, as_json: bool) -> None:
         described = _describe(record)
         print(f"{described['state']}, at step {described['steps']}")
     if not record.has_curves():
-        plot_curves(record)
-        console.say(f"wrote {record.curves_file}")
+        with contextlib.suppress(PermissionError):  # an archive
+            plot_curves(record)
+            console.say(f"wrote {record.curves_file}")
 
 
 @click.command()
