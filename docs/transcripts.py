@@ -63,29 +63,33 @@ def main() -> None:
     parts = [
         "# The command line, in five sessions\n\n"
         "Written by `make docs`, which runs these commands. `$?` is the exit code: 0\n"
-        "done, 1 system error, 2 unusable arguments, 3 diverged, 130 interrupted.\n"
+        "done, 1 system error, 2 unusable arguments, 3 diverged, 130 interrupted, 137\n"
+        "killed.\n"
     ]
-    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as directory:
         for title, commands in SESSIONS.items():
             parts.append(f"\n## {title}\n")
-            for command in commands:
-                words = [
-                    sys.executable if word == "python" else word
-                    for word in shlex.split(command)
-                ]
-                result = subprocess.run(
-                    words,
-                    cwd=directory,
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-                code = f"\n[$? = {result.returncode}]" if result.returncode else ""
-                output = "\n".join(line.rstrip() for line in result.stdout.splitlines())
-                parts.append(f"\n```console\n$ {command}\n{output}{code}\n```\n")
+            parts += [session(command, directory) for command in commands]
     (ROOT / "docs" / "cli.md").write_text("".join(parts))
+
+
+def session(command: str, directory: str | Path) -> str:
+    """The command, what it printed, and its exit code unless that is 0."""
+    words = shlex.split(command)
+    result = subprocess.run(
+        [sys.executable if word == "python" else word for word in words],
+        cwd=directory,
+        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    code = result.returncode
+    if code < 0:  # Python's way to name a signal; a shell has 128 + the signal
+        code = 128 - code
+    shown = f"\n[$? = {code}]" if code else ""
+    output = "\n".join(line.rstrip() for line in result.stdout.splitlines())
+    return f"\n```console\n$ {command}\n{output}{shown}\n```\n"
 
 
 if __name__ == "__main__":
