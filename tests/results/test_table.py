@@ -4,13 +4,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from experiments.methods.named import every_setting
 from experiments.pictures.sweep import curves, heat_map, survival, survival_curve
-from experiments.results.table import by_setting, label, short, swept
+from experiments.results.numbers import short
+from experiments.results.table import by_setting, label, milestone_of, swept, table
 from experiments.screen.progress import SweepProgress
+from experiments.settings.axes import combinations, options_of
+from experiments.tasks import TASKS
+from tests.support.made_up import sweep
+
+MILESTONE = "t_gen_99"
 
 
 def lane(seed, steps, *, final=0.5, status="reached target", **settings):
-    milestone = {"t_gen_99": steps}
     if steps is None and status == "reached target":
         status = "completed"
     return {
@@ -21,13 +27,17 @@ def lane(seed, steps, *, final=0.5, status="reached target", **settings):
         "seed": seed,
         "status": status,
         "steps_trained": 1000 if steps is None else steps + 20,
-        **milestone,
+        MILESTONE: steps,
         "final_validation_accuracy": final,
     }
 
 
 def frame_of(*rows):
-    return pl.DataFrame(list(rows), infer_schema_length=None)
+    """As a table has them: settings first, null in lanes where they have no effect."""
+    settings = (name for row in rows for name in list(row)[: [*row].index("status")])
+    names = dict.fromkeys(settings) | dict.fromkeys(n for row in rows for n in row)
+    every = [{name: row.get(name) for name in names} for row in rows]
+    return pl.DataFrame(every, infer_schema_length=None)
 
 
 def test_settings_are_ranked_and_never_is_larger_than_everything():
@@ -37,11 +47,40 @@ def test_settings_are_ranked_and_never_is_larger_than_everything():
         *(lane(s, None, alpha=0.5, final=0.1) for s in range(3)),
     )
     assert swept(frame) == ["alpha"]
-    rows = by_setting(frame)
+    rows = by_setting(frame, MILESTONE)
     assert [row["alpha"] for row in rows] == [0.98, 0.9, 0.5]
     assert [row["median"] for row in rows] == [900, None, None]
     assert [row["reached"] for row in rows] == [2, 1, 0]
     assert rows[0]["values"] == [900, 800, None]
+
+
+def test_every_seed_goes_before_sooner():
+    frame = frame_of(
+        *(lane(s, t, alpha=0.9) for s, t in enumerate([380, 380, None])),
+        *(lane(s, 440, alpha=0.98) for s in range(3)),
+    )
+    rows = by_setting(frame, MILESTONE)
+    assert [row["alpha"] for row in rows] == [0.98, 0.9]
+    assert [row["median"] for row in rows] == [440, 380]
+
+
+@pytest.mark.parametrize("time", [100, None])
+@pytest.mark.parametrize(
+    ("column", "values", "best_first"),
+    [
+        ("final_validation_accuracy", [0.2, 0.9, 0.5], [0.9, 0.5, 0.2]),
+        ("final_validation_loss", [2.0, 9.0, 5.0], [2.0, 5.0, 9.0]),
+    ],
+)
+def test_at_the_same_step_the_better_end_comes_first(time, column, values, best_first):
+    """Of accuracies the higher one; of losses, where there is no other, the lower."""
+    rows = [
+        lane(s, time, final=value, alpha=index / 10)
+        for index, value in enumerate(values)
+        for s in range(2)
+    ]
+    frame = frame_of(*rows).rename({"final_validation_accuracy": column})
+    assert [row["final"] for row in by_setting(frame, MILESTONE)] == best_first
 
 
 def test_what_is_not_finished_counts_for_nothing():
@@ -50,7 +89,7 @@ def test_what_is_not_finished_counts_for_nothing():
         lane(1, None, alpha=0.9, status="interrupted"),
         lane(2, None, alpha=0.9, status="diverged"),
     )
-    (row,) = by_setting(frame)
+    (row,) = by_setting(frame, MILESTONE)
     assert row["values"] == [100, None]
     assert (row["unfinished"], row["diverged"], row["lanes"]) == (1, 1, 3)
     assert row["median"] is None
@@ -59,7 +98,7 @@ def test_what_is_not_finished_counts_for_nothing():
 def test_survival_is_the_fraction_not_there_yet():
     times = [100, 300, 300, 500, None, None]
     frame = frame_of(*(lane(s, t) for s, t in enumerate(times)))
-    steps, fractions = survival_curve(frame, "t_gen_99")
+    steps, fractions = survival_curve(frame, MILESTONE)
     assert (steps[0], fractions[0]) == (0, 1)
     for step in (0, 99, 100, 299, 300, 499, 500, 1000):
         there = sum(t is not None and t <= step for t in times)
@@ -76,7 +115,7 @@ def test_lanes_cut_short_are_censored_where_they_are():
         lane(2, None) | {"steps_trained": 200, "status": "interrupted"},
         lane(3, None) | {"steps_trained": 50, "status": "diverged"},
     )
-    steps, fractions = survival_curve(frame, "t_gen_99")
+    steps, fractions = survival_curve(frame, MILESTONE)
     found = dict(zip(steps, fractions, strict=True))
     assert found[100] == pytest.approx(3 / 4)
     assert found[300] == pytest.approx(3 / 8)  # the diverged one is seen to the budget
@@ -84,9 +123,9 @@ def test_lanes_cut_short_are_censored_where_they_are():
 
 def test_nobody_reached_it():
     frame = frame_of(*(lane(s, None) for s in range(3)))
-    _, fractions = survival_curve(frame, "t_gen_99")
+    _, fractions = survival_curve(frame, MILESTONE)
     assert (fractions == 1).all()
-    assert survival(frame) is not None
+    assert survival(frame, MILESTONE) is not None
 
 
 def texts(figure):
@@ -103,7 +142,7 @@ def test_heat_map_has_a_tile_a_pair_and_a_panel_a_setting(tmp_path):
             for s in range(3)
         )
     )
-    figure = heat_map(frame)
+    figure = heat_map(frame, MILESTONE)
     assert {"51", "631"} <= texts(figure)
     titles = [ax.get_title() for ax in figure.axes]
     assert {"filter ema", "filter ma"} <= set(titles)
@@ -117,7 +156,7 @@ def test_heat_map_of_draws_has_dots_and_crosses(tmp_path):
         lane(0, None if a > 0.9 else 500, alpha=a, lamb=b)
         for a, b in zip(alphas, lambs, strict=True)
     ]
-    figure = heat_map(frame_of(*rows))
+    figure = heat_map(frame_of(*rows), MILESTONE)
     ax = figure.axes[0]
     assert len(ax.lines) == 30
     assert {line.get_marker() for line in ax.lines} == {"o", "x"}
@@ -126,29 +165,94 @@ def test_heat_map_of_draws_has_dots_and_crosses(tmp_path):
 
 
 def test_settings_without_effect_are_not_shown():
-    rows = [lane(s, 50, filter="none", alpha=0.98, lamb=2.0) for s in range(2)]
+    rows = [lane(s, 50, filter="none") for s in range(2)]
     for alpha in (0.9, 0.98):
         rows += [lane(0, 100, filter="ema", alpha=alpha, lamb=b) for b in (1.0, 2.0)]
     frame = frame_of(*rows)
     names = swept(frame)
-    labels = [label(row, names) for row in by_setting(frame)]
+    labels = [label(row, names) for row in by_setting(frame, MILESTONE)]
     assert labels[0] == "filter none"
     assert "filter ema, alpha 0.9, lamb 1" in labels
-    assert texts(heat_map(frame)) == {"100"}  # not the 50 without filter
+    assert texts(heat_map(frame, MILESTONE)) == {"100"}  # not the 50 without filter
+
+
+MODULAR = TASKS["modular"]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        # One value of α beside none: the filter tells all.
+        ({"filter": ["none", "ema"], "alpha": [0.9]}, ["filter"]),
+        ({"filter": ["none", "ema"], "alpha": [0.9, 0.5]}, ["filter", "alpha"]),
+        ({"filter": ["ema"], "alpha": [0.9], "seed": [0, 1]}, []),
+        # None has an effect here: there is no clipping.
+        ({"clip_norm": [None, 0.5]}, ["clip_norm"]),
+        ({"clip_norm": [None, 0.5], "clip_position": ["after"]}, ["clip_norm"]),
+        ({"optimizer": ["adam", "sgd"], "beta1": [0.8]}, ["optimizer"]),
+        ({"operation": ["add", "s5"], "prime": [11]}, ["operation"]),
+        ({"stop_at": [None, 0.9]}, ["stop_at"]),
+        ({"filter": ["none", "ema+ma"], "alpha": [0.9]}, ["filter"]),
+    ],
+)
+def test_swept_is_what_differs_where_it_has_an_effect(tmp_path, options, names):
+    settings = every_setting(MODULAR, combinations(options_of(options)))
+    lanes = sweep(tmp_path, [(each, None) for each in settings]).lanes()
+    assert len(lanes) == len(settings) > 1
+    assert swept(table(lanes)) == names
+
+
+def test_labels_tell_settings_apart(tmp_path):
+    filters = ["none", "ema", "ema:alpha=0.5", "ema+ma", "ma:lamb=1"]
+    options = options_of({"filter": filters, "clip_norm": [None, 0.5]})
+    settings = every_setting(MODULAR, combinations(options))
+    frame = table(sweep(tmp_path, [(each, None) for each in settings]).lanes())
+    names = swept(frame)
+    labels = {label(row, names) for row in by_setting(frame, MILESTONE)}
+    assert len(labels) == 10
+    assert {"filter none", "filter none, clip_norm 0.5", "filter ema+ma"} <= labels
+
+
+def test_table_of_records(tmp_path):
+    """Settings first, whichever lane has them; not finite is null."""
+    settings = every_setting(
+        MODULAR, [{"filter": f, "stop_at": 0.9} for f in ("none", "ema:alpha=0.5")]
+    )
+    curves = {
+        "train_loss": [1, np.nan],
+        "validation_loss": [2, np.inf],
+        "train_accuracy": [0.1, 1],
+        "validation_accuracy": [0.2, 0.91],
+    }
+    lanes = sweep(tmp_path, list(zip(settings, [None, curves], strict=True))).lanes()
+    frame = table(lanes)
+    first, second = frame.rows(named=True)
+    expected = {"filter": "none", "alpha": None, "status": "not started"}
+    assert expected.items() <= first.items()
+    expected = {"filter": "ema", "alpha": 0.5, "steps": 3000, "steps_trained": 20}
+    expected |= {"t_target": 20, "t_gen_99": None, "final_validation_loss": None}
+    assert expected.items() <= second.items()
+    assert second["final_train_loss"] is None
+    assert second["final_validation_accuracy"] == pytest.approx(0.91)
+    assert frame.columns[0] == "lane"
+    settings = frame.columns[1 : frame.columns.index("status")]
+    assert set(settings) == lanes[0].config().keys() | lanes[1].config().keys()
+    assert milestone_of(frame, MODULAR.facts()) == "t_target"
 
 
 def test_axes_of_the_map_matter_together():
     """α is the EMA's and the window the MA's: no lane has both."""
-    rows = [lane(0, 50, filter="ema", alpha=a, window_size=100) for a in (0.9, 0.98)]
-    rows += [lane(0, 60, filter="ma", alpha=0.98, window_size=w) for w in (5, 10)]
-    assert heat_map(frame_of(*rows)) is None
-    assert heat_map(frame_of(*rows[:1], *rows[3:])) is None  # defaults that differ
+    rows = [lane(0, 50, filter="ema", alpha=a) for a in (0.9, 0.98)]
+    rows += [lane(0, 60, filter="ma", window_size=w) for w in (5, 10)]
+    assert heat_map(frame_of(*rows), MILESTONE) is None
+    assert heat_map(frame_of(*rows[:1], *rows[3:]), MILESTONE) is None
 
 
 def test_diverged_lanes_rank_last_among_those_that_never_got_there():
     rows = [lane(0, None, alpha=0.9, final=0.9, status="diverged")]
     rows += [lane(0, None, alpha=0.5, final=0.1), lane(0, 50, alpha=0.1)]
-    assert [row["alpha"] for row in by_setting(frame_of(*rows))] == [0.1, 0.5, 0.9]
+    found = by_setting(frame_of(*rows), MILESTONE)
+    assert [row["alpha"] for row in found] == [0.1, 0.5, 0.9]
 
 
 def test_numbers_in_few_characters():
@@ -158,15 +262,16 @@ def test_numbers_in_few_characters():
 
 
 def test_one_axis_has_no_heat_map():
-    assert heat_map(frame_of(lane(0, 5, alpha=0.5), lane(0, 5, alpha=0.6))) is None
+    frame = frame_of(lane(0, 5, alpha=0.5), lane(0, 5, alpha=0.6))
+    assert heat_map(frame, MILESTONE) is None
 
 
 def test_nothing_was_trained_yet(tmp_path):
     row = lane(0, None, alpha=0.9) | {"steps_trained": 0, "status": "not started"}
-    frame = frame_of(row).drop("t_gen_99", "final_validation_accuracy")
-    assert curves(tmp_path, frame) is None
-    assert survival(frame) is None
-    assert by_setting(frame)[0]["unfinished"] == 1
+    frame = frame_of(row).drop(MILESTONE, "final_validation_accuracy")
+    assert curves(tmp_path, frame, MILESTONE) is None
+    assert survival(frame, MILESTONE) is None
+    assert by_setting(frame, MILESTONE)[0]["unfinished"] == 1
 
 
 def test_progress_counts_what_is_done_or_not_needed():
