@@ -11,7 +11,7 @@ from experiments.engine.programs import Program, SingleRun
 from experiments.methods.named import settings_of
 from experiments.settings.config import Config
 from experiments.settings.options import options
-from experiments.settings.task import Params
+from experiments.settings.task import Examples, Params
 from experiments.tasks.modular import ModularTask
 
 STEPS = 20  # two epochs: 18 batches of 512 and two of 48
@@ -64,8 +64,9 @@ def main(rounds: int, precision: str = "float32") -> None:
 class Unshared(ModularTask):
     """The same equations with columns of their own for every position."""
 
-    def _logits(self, params: Params, tokens: jax.Array) -> jax.Array:
-        return self.apply(params, tokens)
+    def predict(self, params: Params, examples: Examples) -> jax.Array:
+        """Logits of the answers."""
+        return self.apply(params, examples["tokens"])
 
 
 def steps(config: Config, count: int = STEPS) -> Callable[[], None]:

@@ -18,15 +18,7 @@ from experiments.models.mlp import MLP
 from experiments.settings.files import Files
 from experiments.settings.milestone import OF_ACCURACY, Milestone, generalised_95_of
 from experiments.settings.options import option, options
-from experiments.settings.task import (
-    Data,
-    Examples,
-    Key,
-    ModelState,
-    Outputs,
-    Params,
-    Rows,
-)
+from experiments.settings.task import Data, Examples, Key, Outputs, Params, Rows
 from experiments.tasks.model_task import ModelTask
 
 _PIXELS, _CLASSES = 28 * 28, 10
@@ -81,19 +73,10 @@ class MnistTask(ModelTask):
             "validation": rows[self.train_points :],
         }
 
-    def forward(
-        self,
-        params: Params,
-        model_state: ModelState,
-        examples: Examples,
-        key: Key | None,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, ModelState]:
+    def predict(self, params: Params, examples: Examples) -> jax.Array:
         """The ten outputs of each image."""
-        del key, train
-        images = examples["images"].astype(_dtype(params)) / 255
-        return Outputs(self.apply(params, images)), model_state
+        dtype = jax.tree.leaves(params)[0].dtype
+        return self.apply(params, examples["images"].astype(dtype) / 255)
 
     def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
         """Mean squared error of each image over its ten outputs."""
@@ -110,7 +93,3 @@ class MnistTask(ModelTask):
         """The MLP."""
         hidden = [self.width] * (self.layers - 1)
         return MLP([_PIXELS, *hidden, _CLASSES], rngs=rngs)
-
-
-def _dtype(params: Params) -> jnp.dtype:
-    return jax.tree.leaves(params)[0].dtype

@@ -4,9 +4,18 @@ import abc
 import functools
 from typing import Any
 
+import jax
 from flax import nnx
 
-from experiments.settings.task import Data, Key, ModelState, Params, Task
+from experiments.settings.task import (
+    Data,
+    Examples,
+    Key,
+    ModelState,
+    Outputs,
+    Params,
+    Task,
+)
 
 
 class ModelTask(Task):
@@ -26,6 +35,26 @@ class ModelTask(Task):
         model: Any = self.model(nnx.Rngs(key))
         _, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest) or ()
+
+    def predict(self, params: Params, examples: Examples) -> jax.Array:
+        """The prediction of a model that has no state and does the same in training.
+
+        A task with another model overrides :meth:`forward` instead.
+        """
+        raise TypeError(f"{self.name} has neither predict nor forward.")
+
+    def forward(
+        self,
+        params: Params,
+        model_state: ModelState,
+        examples: Examples,
+        key: Key | None,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, ModelState]:
+        """:meth:`predict`; there is no other state."""
+        del key, train
+        return Outputs(self.predict(params, examples)), model_state
 
     def apply(self, params: Params, *args: Any, **kwargs: Any) -> Any:
         """The output of a module that has no state and does the same in training."""

@@ -24,15 +24,7 @@ from experiments.models.power_transformer import PowerTransformer
 from experiments.models.transformer import Transformer
 from experiments.settings.files import Files
 from experiments.settings.options import option, options
-from experiments.settings.task import (
-    Data,
-    Examples,
-    Key,
-    ModelState,
-    Outputs,
-    Params,
-    Rows,
-)
+from experiments.settings.task import Data, Examples, Key, Outputs, Params, Rows
 from experiments.tasks.model_task import ModelTask
 
 _ARCHITECTURES = {"grokfast": Transformer, "power": PowerTransformer}
@@ -119,18 +111,15 @@ class ModularTask(ModelTask):
             "validation": order[self.train_size :],
         }
 
-    def forward(
-        self,
-        params: Params,
-        model_state: ModelState,
-        examples: Examples,
-        key: Key | None,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, ModelState]:
+    def predict(self, params: Params, examples: Examples) -> jax.Array:
         """Logits of the answers, ``[n, vocabulary]``."""
-        del key, train
-        return Outputs(self._logits(params, examples["tokens"])), model_state
+        tokens, symbols = examples["tokens"], self.vocabulary - 2
+        prefixes = None
+        saved = 24 * self.width**2 * (len(tokens) - symbols)  # columns of a block
+        if saved > 4 * self.width * symbols * len(tokens):  # spreading keys and values
+            x, operation = jnp.arange(symbols), jnp.full(symbols, self.vocabulary - 1)
+            prefixes = jnp.stack([x, operation], axis=1)
+        return self.apply(params, tokens, prefixes_PxK=prefixes)
 
     def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
         """Cross-entropy of each answer."""
@@ -142,15 +131,6 @@ class ModularTask(ModelTask):
         """Cross-entropy and accuracy (0 or 1) of each answer."""
         correct = jnp.argmax(outputs.prediction, axis=-1) == examples["answers"]
         return super().values(outputs, examples) | {"accuracy": correct}
-
-    def _logits(self, params: Params, tokens: jax.Array) -> jax.Array:
-        symbols = self.vocabulary - 2
-        prefixes = None
-        saved = 24 * self.width**2 * (len(tokens) - symbols)  # columns of a block
-        if saved > 4 * self.width * symbols * len(tokens):  # spreading keys and values
-            x, operation = jnp.arange(symbols), jnp.full(symbols, self.vocabulary - 1)
-            prefixes = jnp.stack([x, operation], axis=1)
-        return self.apply(params, tokens, prefixes_PxK=prefixes)
 
     def model(self, rngs: nnx.Rngs) -> nnx.Module:
         """The transformer."""

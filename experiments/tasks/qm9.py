@@ -24,15 +24,7 @@ from experiments.models.edge_network import EdgeNetwork, Graphs
 from experiments.settings.files import Files
 from experiments.settings.milestone import Milestone
 from experiments.settings.options import option, options
-from experiments.settings.task import (
-    Data,
-    Examples,
-    Key,
-    ModelState,
-    Outputs,
-    Params,
-    Rows,
-)
+from experiments.settings.task import Data, Examples, Key, Outputs, Params, Rows
 from experiments.tasks.model_task import ModelTask
 
 NODE_FEATURES = 11
@@ -92,23 +84,12 @@ class Qm9Task(ModelTask):
         half = self.molecules // 2
         return {"train": order[:half], "validation": order[half:]}
 
-    def forward(
-        self,
-        params: Params,
-        model_state: ModelState,
-        examples: Examples,
-        key: Key | None,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, ModelState]:
+    def predict(self, params: Params, examples: Examples) -> jax.Array:
         """The polarizability of each molecule, in bohr³."""
-        del key, train
         dtype = jax.tree.leaves(params)[0].dtype
         graphs = Graphs(*(examples[name] for name in Graphs._fields))
         graphs = graphs._replace(nodes=graphs.nodes.astype(dtype))
-        return Outputs(self.apply(params, graphs, jnp.eye(BONDS, dtype=dtype))), (
-            model_state
-        )
+        return self.apply(params, graphs, jnp.eye(BONDS, dtype=dtype))
 
     def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:
         """Squared error of each molecule, in bohr⁶."""
