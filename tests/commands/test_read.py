@@ -9,11 +9,13 @@ import optax
 import pytest
 
 from experiments.commands.cli import main
-from experiments.methods.observe import measures, observe, weight_norms
-from experiments.pictures import curves as plots
-from experiments.results.table import SweepDirectory
+from experiments.methods.measures import weight_norms
+from experiments.methods.observe import MEASURES, observe
+from experiments.pictures.curves import figure_of
+from experiments.records.sweep import SweepDirectory
 from experiments.screen import console
 from experiments.settings.presets import PRESETS
+from experiments.tasks import TASKS
 from grokfast_jax import grokfast_ema
 from tests.conftest import SHARED
 
@@ -38,7 +40,7 @@ def out(arguments, capsys):
 def test_list(runs, capsys):
     text = out(["list", runs], capsys)
     assert "2 runs" in text
-    assert "ema 0.98/2" in text
+    assert "EMA α = 0.98, λ = 2" in text
     assert "completed" in text
     found = json.loads(out(["list", runs, "--json"], capsys))
     assert [run["steps"] for run in found] == [40, 40]
@@ -77,8 +79,8 @@ class Curves:
     def __init__(self, has_accuracy):
         self.has_accuracy = has_accuracy
 
-    def config(self):
-        return {"task": "mnist" if self.has_accuracy else "qm9"}
+    def facts(self):
+        return TASKS["mnist" if self.has_accuracy else "qm9"].facts()
 
     def metrics(self):
         steps = np.arange(0, 3000, 50)
@@ -95,7 +97,7 @@ class Curves:
 def test_pictures_have_room_for_long_labels(has_accuracy, runs):
     label = ", ".join(f"{name} 0.123" for name in PRESETS["modular"])
     labelled = {f"{label} ({i})": Curves(has_accuracy) for i in range(runs)}
-    figure = plots._figure(labelled, f"{'a long title ' * 15}")
+    figure = figure_of(labelled, f"{'a long title ' * 15}")
     figure.draw_without_rendering()
     (legend,) = figure.legends
     parts = [figure._suptitle, legend, *figure.axes]
@@ -181,13 +183,13 @@ def test_measures_of_the_filter():
     g = [np.array([3.0, 4.0]), np.array([0.0, 10.0])]
     tx = observe(grokfast_ema(alpha=0.5, lamb=2.0))
     state = tx.init(jnp.zeros(2))
-    assert all(np.isnan(value) for value in measures(state).values())
+    assert all(np.isnan(getattr(state, name)) for name in MEASURES)
     for gradient in g:
         filtered, state = tx.update(jnp.asarray(gradient, jnp.float32), state)
     average = 0.5 * g[0] + 0.5 * g[1]
     expected = g[1] + 2 * average
     np.testing.assert_allclose(filtered, expected, rtol=1e-6)
-    found = measures(state)
+    found = {name: getattr(state, name) for name in MEASURES}
     norm = np.linalg.norm
     np.testing.assert_allclose(found["gradient_norm"], 10, rtol=1e-6)
     share = norm(2 * average) / norm(expected)

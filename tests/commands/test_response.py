@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
+from experiments.methods.ema import Ema
+from experiments.methods.ma import Ma
 from experiments.results.response import MEASURES, measure
-from experiments.settings.config import FilterOptions
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.98])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_exponential_moving_average(alpha, normalize):
-    options = FilterOptions(filter="ema", alpha=alpha, lamb=2.0, normalize=normalize)
-    m = measure(options).measures
+    m = measure(Ema(alpha=alpha, lamb=2.0, normalize=normalize)).measures
     whole = 3 if normalize else 1
     nyquist = (1 + 2 * (1 - alpha) / (1 + alpha)) / whole
     assert m["dc_gain"] == pytest.approx(3 / whole, rel=1e-6)
@@ -30,7 +30,7 @@ def test_exponential_moving_average(alpha, normalize):
 
 
 def test_moving_average_of_the_paper():
-    m = measure(FilterOptions(filter="ma")).measures
+    m = measure(Ma()).measures
     assert m["dc_gain"] == pytest.approx(6, rel=1e-6)
     assert m["nyquist_gain"] == pytest.approx(1, abs=1e-6)
     assert m["delay"] == pytest.approx(49.5, rel=1e-3)
@@ -41,9 +41,8 @@ def test_moving_average_of_the_paper():
 
 
 def test_sum_and_mean_differ_in_gain_alone():
-    mean = FilterOptions(filter="ma", window_size=20, lamb=1.0)
-    total = FilterOptions(filter="ma", window_size=20, lamb=1.0, filter_type="sum")
-    a, b = measure(mean), measure(total)
+    options = {"window_size": 20, "lamb": 1.0}
+    a, b = measure(Ma(**options)), measure(Ma(**options, filter_type="sum"))
     np.testing.assert_allclose(b.impulse, 20 * a.impulse, atol=1e-9)
     assert b.measures["dc_gain"] == pytest.approx(21, rel=1e-6)
     assert b.measures["cutoff"] == pytest.approx(a.measures["cutoff"])
@@ -74,7 +73,7 @@ def test_every_combination_once_and_a_picture(tmp_path, capsys):
         (["--alpha", "0.9,x"], "'x' is not a valid float"),
         (["--alpha", "0.9,0.99999"], "--alpha 0.99999: the response has not died out"),
         (["--filter", "ema,butter"], "'butter' is not one of 'ema', 'ma'"),
-        (["--output", "a.jpg"], "--output must end in .png, .pdf or .svg, got a.jpg"),
+        (["--output", "a.jpg"], "--output must end in .png, .pdf, .svg, got a.jpg"),
     ],
 )
 def test_bad_arguments(arguments, message, capsys):

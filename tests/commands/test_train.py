@@ -8,6 +8,7 @@ import pytest
 
 from experiments.commands.cli import main
 from experiments.results.milestones import milestones
+from experiments.settings.milestone import OF_ACCURACY, generalised_95_of
 from experiments.studies.grok import grok
 from experiments.tasks.modular import ModularTask
 
@@ -45,6 +46,11 @@ def test_train_leaves_a_record(tmp_path, capsys):
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["filter"] == "ema"
     assert config["lamb"] == 2.0
+    # What has no effect is not there; what a reader must know of the task is.
+    assert not config.keys() & {"window_size", "momentum", "clip_position"}
+    assert config["about_task"]["milestone"] == "t_gen_99"
+    names = [milestone["name"] for milestone in config["about_task"]["milestones"]]
+    assert names == [name for name in MILESTONES if name in summary["milestones"]]
     assert "25" in capsys.readouterr().out
 
     assert run(options, tmp_path / "b") == 0  # the same numbers again
@@ -104,29 +110,31 @@ def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     [
         (["train", "modular", "--alpha", "1"], "'--alpha': 1.0 is not in the range"),
         (
-            ["train", "modular", "--alpha", "nan"],
+            [*SMALL, "--filter", "ema", "--alpha", "nan"],
             "alpha must be finite (in float32), got nan",
         ),
-        (["train", "modular", "--filter", "fir"], "'none', 'ema', 'ma'"),
+        (["train", "modular", "--filter", "fir"], "must be one of none, ema, ma, got"),
         (["train", "modular", "--prime", "96"], "prime must be a prime number, got 96"),
         (["train", "modular", "--steps", "many"], "'many' is not a valid integer"),
         (["train", "modular", "--alpa", "0.9"], "--alpha"),
         (["train", "modlar"], "modular"),
         (["train", "modular", "--start-step", "3000000000"], "--start-step"),
         (["train", "modular", "--prime", "100000000003"], "--prime"),
-        (["train", "modular", "--lamb", "1e39"], "lamb must be finite"),
-        (["train", "modular", "--alpha", "0.99999999"], "alpha must be < 1"),
+        ([*SMALL, "--filter", "ema", "--lamb", "1e39"], "lamb must be finite"),
+        ([*SMALL, "--filter", "ema", "--alpha", "0.99999999"], "alpha must be < 1"),
         ([*SMALL, "--filter", "ma", "--window-size", "1000000"], "GiB"),
         (["parity", "no-such-record.npz"], "no-such-record.npz"),
     ],
 )
-def test_bad_usage_is_one_line(arguments, message, capsys):
+def test_bad_usage_is_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # if it is not refused, it is recorded here
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_parity_of_no_record(tmp_path, capsys):
@@ -154,11 +162,14 @@ def test_help_teaches(capsys):
         assert word in text
 
 
+MILESTONES = ("t_fit_99", "t_gen_95", "t_gen_99", "t_gen_95_of_best")
+
+
 def table(**columns):
     return {name: np.array(values) for name, values in columns.items()}
 
 
-def test_e9_milestones():
+def test_milestones_are_first_steps():
     steps = [0, 10, 20, 30, 40, 50, 60]
     found = milestones(
         table(
@@ -166,7 +177,8 @@ def test_e9_milestones():
             train_accuracy=[0, 1, 1, 1, 1, 1, 1],
             validation_accuracy=[0, 0.96, 0.1, 0.2, 0.99, 0.99, 0.999],
             validation_loss=[9, 8, 7, 1, 2, 1, 3],
-        )
+        ),
+        ModularTask.milestones,
     )
     assert found["t_fit_99"] == found["t_fit_99_sustained"] == 10
     assert found["t_gen_95"] == 10  # a spike of one evaluation …
@@ -184,11 +196,11 @@ def test_milestones_out_of_reach_are_relative():
         validation_accuracy=[0.1, 0.7, 0.77, 0.8, 0.8],
         validation_loss=[np.nan, 2, 3, 4, 5],
     )
-    found = milestones(metrics, published_accuracy=0.84)
+    found = milestones(metrics, (*OF_ACCURACY, generalised_95_of(0.84)))
     assert found["t_gen_95"] is None
     assert found["t_gen_99"] is None
     assert found["delay"] is None
     assert found["t_gen_95_of_best"] == 20  # 0.76 of 0.8
     assert found["t_gen_95_of_published"] == 30  # 0.798 of 0.84
     assert found["t_min_validation_loss"] == 10
-    assert milestones({}) == {}
+    assert milestones({}, OF_ACCURACY) == {}
