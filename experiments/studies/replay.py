@@ -158,13 +158,16 @@ def _task(
 ) -> RecordedTask:
     vocabulary, width = record["param/token_embeddings.weight"].shape
     train_size = record["epoch_perms"].shape[1]
-    task = RecordedTask(
-        prime=vocabulary - 2,
-        train_fraction=train_size / len(record["split_perm"]),
-        width=width,
-        layers=_layers(record),
-        heads=heads,
-    )
+    try:
+        task = RecordedTask(
+            prime=vocabulary - 2,
+            train_fraction=train_size / len(record["split_perm"]),
+            width=width,
+            layers=_layers(record),
+            heads=heads,
+        )
+    except ValueError as error:
+        raise ReplayError(str(error)) from None
     if len(record["split_perm"]) != task.table_size:
         raise ReplayError(
             f"the record's split has {len(record['split_perm'])} equations, "
