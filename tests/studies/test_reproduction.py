@@ -2,24 +2,34 @@
 
 import dataclasses
 import doctest
-import functools
 import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from experiments.commands.cli import main
+from experiments.methods.named import settings_of
 from experiments.pictures.bands import band, plot_bands
-from experiments.records.run import RunDirectory
+from experiments.records.sweep import SweepDirectory
 from experiments.results import markdown as marked
 from experiments.results import over_seeds
-from experiments.results.table import SweepDirectory
-from experiments.settings.config import Config
+from experiments.settings.flat import values_of
+from experiments.settings.options import option, options
 from experiments.settings.presets import PRESETS
 from experiments.studies import grid, reproduction
-from experiments.studies.runs import train
+from experiments.studies.runs import Interrupted, read_sweep, train_study
 from experiments.tasks import TASKS
 from experiments.tasks.mnist import MnistTask
+from tests.support.made_up import record
+from tests.support.tiny import TASK
+
+
+@options
+class FewImages(MnistTask):
+    """Forty of the images, and a narrow network."""
+
+    train_points: int = option(40, "Images.")
+    width: int = option(16, "Features.")
 
 
 @pytest.fixture
@@ -27,19 +37,14 @@ def data(real_data, monkeypatch):
     monkeypatch.setenv("GROKFAST_DATA", str(real_data("mnist").parent))
 
 
+@pytest.fixture
+def few_images(data, monkeypatch):
+    monkeypatch.setitem(TASKS, "mnist", FewImages)
+
+
 def made_up(directory, accuracies, **summary):
     """A record with these validation accuracies, ten steps apart."""
-    run = RunDirectory(directory)
-    config = Config.of(TASKS["mnist"](), steps=10 * (len(accuracies) - 1))
-    with run.lock():
-        run.prepare(config)
-        for index, accuracy in enumerate(accuracies):
-            row = {
-                "step": 10 * index,
-                "validation_accuracy": np.float32(accuracy),
-                "validation_loss": np.float32(20 * (1 - accuracy)),
-            }
-            run.append(row, float(index))
+    steps = 10 * (len(accuracies) - 1)
     milestones = {
         "t_gen_95_of_published": None,
         "min_validation_loss": 1.0,
@@ -47,22 +52,33 @@ def made_up(directory, accuracies, **summary):
     }
     final = {"validation_accuracy": accuracies[-1], "weight_norm": 3.0}
     base = {"final": final, "milestones": milestones, "seconds": 2.0}
-    run.write_summary(base | summary)
-    return run
+    return record(
+        directory,
+        settings_of(TASKS["mnist"](), steps=steps, eval_every=10),
+        {
+            "validation_accuracy": accuracies,
+            "validation_loss": [20 * (1 - accuracy) for accuracy in accuracies],
+        },
+        **base | summary,
+    )
 
 
 @pytest.mark.parametrize("task", ["mnist", "qm9"])
 def test_cells_are_presets_that_differ_in_filter_and_decay_alone(task):
-    configs = {
-        cell: Config.of(TASKS[task](), **PRESETS[task][f"{task}-{cell}"]()).asdict()
+    presets = {
+        cell: settings_of(TASKS[task](), **PRESETS[task][f"{task}-{cell}"]())
         for cell in reproduction.SETTINGS[task]
     }
+    configs = {cell: values_of(settings) for cell, settings in presets.items()}
 
     def differ(a, b):
-        return {n for n in configs[a] if configs[a][n] != configs[b][n]}
+        names = configs[a].keys() | configs[b].keys()
+        return {n for n in names if configs[a].get(n) != configs[b].get(n)}
 
     for name, (before, after) in reproduction.EFFECTS.items():
-        found = differ(before, after) - {"alpha", "lamb"}
+        found = differ(before, after)
+        if "filter" in found:  # and its options, which have no effect without it
+            found -= {"alpha", "lamb", "filter_init", "start_step", "normalize"}
         assert (
             found
             == {
@@ -71,6 +87,19 @@ def test_cells_are_presets_that_differ_in_filter_and_decay_alone(task):
                 "both": {"filter", "weight_decay"},
             }[name.replace(",", " ").split()[0]]
         )
+
+    # The committed sweep is these cells, with some seeds each.
+    cells = {}
+    runs = read_sweep(reproduction.SWEEPS[task])
+    smallest = min(run.config.optimizer.weight_decay for run in runs)
+    for run in runs:
+        cell = reproduction.cell_of(run, smallest)
+        cells.setdefault(cell, []).append(run)
+    assert cells.keys() == presets.keys()
+    for cell, of_cell in cells.items():
+        assert len(of_cell) == {"mnist": 5, "qm9": 10}[task]
+        for seed, run in enumerate(of_cell):
+            assert values_of(run) == configs[cell] | {"seed": seed}
 
 
 def test_what_was_never_reached_is_larger_than_everything():
@@ -184,51 +213,74 @@ def test_band_is_the_range_of_few_runs_and_the_quartiles_of_more(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def two_seeds(runs):
+    """Seeds 1 and 2 of each cell, for a few steps."""
+    chosen = [run for run in runs if run.config.training.seed in (1, 2)]
+    return [
+        dataclasses.replace(
+            run, budget=dataclasses.replace(run.budget, steps=20, eval_every=10)
+        )
+        for run in chosen
+    ]
+
+
 @pytest.mark.slow
-def test_cells_are_trained_once_as_a_sweep(data, tmp_path, monkeypatch):
-    small = functools.partial(MnistTask, train_points=40, width=16)
-    monkeypatch.setitem(reproduction.TASKS, "mnist", small)
-    short = {"steps": 20, "eval_every": 10}
-    runs = reproduction.train_cells("mnist", (1, 2), tmp_path, **short)
+@pytest.mark.usefixtures("few_images")
+def test_cells_are_trained_once_as_a_sweep(tmp_path):
+    wanted = two_seeds(read_sweep(reproduction.SWEEPS["mnist"]))
+    runs = reproduction.train_cells(tmp_path, wanted)
+    assert len(wanted) == 8
     for cell, (first, second) in runs.items():
-        wanted = Config.of(small(), **reproduction.cell_settings("mnist", cell))
+        preset = PRESETS["mnist"][f"mnist-{cell}"]()
+        expected = values_of(settings_of(FewImages(), **preset))
         for run, seed in ((first, 1), (second, 2)):
-            expected = wanted.asdict() | short | {"seed": seed}
-            assert run.config() == json.loads(json.dumps(expected, default=str))
+            own = expected | {"steps": 20, "eval_every": 10, "seed": seed}
+            assert run.config() == json.loads(json.dumps(own))
     ema = runs["ema"][0]
     before = ema.summary_file.stat().st_mtime_ns
-    reproduction.train_cells("mnist", (1, 2), tmp_path, **short)
+    reproduction.train_cells(tmp_path, wanted)
     assert ema.summary_file.stat().st_mtime_ns == before
     assert reproduction.mnist_tables(runs).count("2 of 2 never in 20") == 8
-    assert len(SweepDirectory(tmp_path / "mnist").lanes()) == 8
+    assert len(SweepDirectory(tmp_path).lanes()) == 8
 
 
 def test_runs_that_diverged_or_were_interrupted(tmp_path, monkeypatch):
-    task = TASKS["modular"](prime=11, width=16)
-    diverging = Config.of(task, learning_rate=1e30, steps=20)
-    (run,) = train(tmp_path, [diverging])
-    assert run.summary()["status"] == "diverged"
+    diverging = settings_of(TASK, batch_size=16, learning_rate=1e30, steps=20)
+    (lane,) = train_study(tmp_path, [diverging])
+    assert lane.run.summary()["status"] == "diverged"
+    assert "reproduce" in lane.run.summary()["command"]
     monkeypatch.setattr("experiments.studies.runs.train_sweep", lambda *a, **k: None)
-    with pytest.raises(SystemExit) as error:
-        train(tmp_path / "other", [diverging])
-    assert error.value.code == 130
+    with pytest.raises(Interrupted):
+        train_study(tmp_path / "other", [diverging])
 
 
-def test_missing_data_are_an_error_of_one_line(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("few_images")
+def test_an_interrupted_study_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.studies.runs.train_sweep", lambda *a, **k: None)
+    page = reproduction.PAGE.read_text()
+    for part in ("mnist", "mnist-grid"):
+        assert main(["reproduce", part, "--runs", str(tmp_path)]) == 130
+        assert "Interrupted: the same command goes on" in capsys.readouterr().out
+    assert reproduction.PAGE.read_text() == page
+
+
+def test_missing_data_are_an_error_of_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GROKFAST_DATA", str(tmp_path))
-    result = CliRunner().invoke(
-        reproduction.main, ["qm9", "--runs", str(tmp_path / "runs")]
-    )
-    assert result.exit_code == 1
-    assert "Error: files of qm9 are missing" in result.stderr
+    assert main(["reproduce", "qm9", "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err.startswith("error: files of qm9 are missing")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
-def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("few_images")
+def test_grid_on_runs_of_a_few_steps(tmp_path, monkeypatch):
     """The chosen ones meet on fresh seeds."""
-    small = functools.partial(MnistTask, train_points=40, width=16)
-    monkeypatch.setitem(grid.TASKS, "mnist", small)
     monkeypatch.setattr(grid, "SEEDS", range(1))
+    tuning = tmp_path / "tuning.toml"
+    tuning.write_text(
+        'task = "mnist"\nlearning-rate = [1e-3]\nweight-decay = [1.0, 2.0]\n'
+        "steps = 4\neval-every = 2\nseeds = 1\n"
+    )
     few = dataclasses.replace(
         grid.GRIDS["mnist"],
         accuracy=0.99,
@@ -236,9 +288,8 @@ def test_grid_on_runs_of_a_few_steps(data, tmp_path, monkeypatch):
         eval_every=2,
         fresh_seeds=range(100, 102),
         eval_every_fresh=1,
-        learning_rates=(1e-3,),
-        weight_decays=(1.0, 2.0),
-        filters=(("ema", 0.8, 0.5), ("ma", 2, 1.0)),
+        tuning=tuning,
+        filters=("ema:alpha=0.8:lamb=0.5", "ma:window_size=2:lamb=1.0"),
         nearby_rates=(0.5, 1.0),
         nearby_decays=(0.8, 1.0),
     )
@@ -263,11 +314,12 @@ def test_grid_prefers_all_seeds_then_sooner_then_more_accurate():
     ]
     ranked = sorted(results, key=lambda result: result.rank)
     assert ranked == [results[3], results[2], results[1], results[0]]
-    filtered = dataclasses.replace(setting, filter=("ma", 10, 1.0))
+    filter = "ma:window_size=10:lamb=1.0"
+    filtered = dataclasses.replace(setting, filter=filter)
     around = grid.GRIDS["mnist"].nearby(filtered)
     assert len(set(around)) == 14
     assert filtered not in around
-    assert all(s.filter == ("ma", 10, 1.0) for s in around)
+    assert all(s.filter == filter for s in around)
 
 
 def test_grid_tests_pairs_with_what_was_never_reached():
