@@ -1,12 +1,14 @@
 """The PyTorch twins of the benchmarks compute what the tasks compute."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from benchmarks import torch_tasks  # noqa: E402
+from experiments.engine.objective import mean_loss  # noqa: E402
 from tests.tasks.test_mnist import SMALL, RandomImages  # noqa: E402
 from tests.tasks.test_qm9 import RandomMolecules, nonzero_biases, some_molecules  # noqa: E402
 
@@ -20,7 +22,8 @@ def copy_linear(layer, ours):
 
 def assert_same_step(task, params, examples, loss, gradients):
     """The same loss, and the same gradient of some parameters, from both."""
-    (ours, _), gradient = task.value_and_grad(params, (), examples, jax.random.key(0))
+    objective, key = mean_loss(task), jax.random.key(0)
+    (ours, _), gradient = objective.value_and_grad(params, (), examples, key)
     loss.backward()
     assert loss.item() == pytest.approx(float(ours), rel=1e-5)
     for parameter, find in gradients:
@@ -31,12 +34,13 @@ def assert_same_step(task, params, examples, loss, gradients):
 
 
 def test_mnist():
-    task = RandomImages(train_points=SMALL.train_points)
-    params, _ = task.init(jax.random.key(0))
+    task, key = RandomImages(train_points=SMALL.train_points), jax.random.key(0)
+    data = task.load()
+    params, _ = task.init(key, data)
     model = torch_tasks.mlp()
     for i in range(3):
         copy_linear(model[2 * i], params["layers"][i])
-    examples = task.load()["train"]
+    examples = task.take(data, task.splits(data, key)["train"])
     loss_of = torch_tasks.mnist_loss(**examples)
     assert_same_step(
         task,
@@ -48,8 +52,9 @@ def test_mnist():
 
 
 def test_qm9():
-    data, task = some_molecules(), RandomMolecules(molecules=7)
-    params = nonzero_biases(task.init(jax.random.key(0))[0])
+    molecules, task = some_molecules(), RandomMolecules(molecules=7)
+    data = task.load()
+    params = nonzero_biases(task.init(jax.random.key(0), data)[0])
     model = torch_tasks.EdgeNetwork()
     for name in ("convolution_1", "convolution_2"):
         layer, ours = getattr(model, name), params[name]
@@ -64,8 +69,8 @@ def test_qm9():
     assert_same_step(
         task,
         params,
-        task.load(),
-        torch_tasks.qm9_loss(data)(model, list(range(7))),
+        jax.tree.map(jnp.asarray, data),
+        torch_tasks.qm9_loss(molecules)(model, list(range(7))),
         [
             (first, lambda g: g["convolution_1"]["edge_in"]["kernel"].T),
             (model.convolution_2.bias, lambda g: g["convolution_2"]["bias"]),
