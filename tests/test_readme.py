@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 BLOCKS = re.findall(
     r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S
 )
-TITLES = ["optax", "nnx", "linen", "inject_hyperparams", "filters"]
+TITLES = ["optax", "nnx", "linen", "inject_hyperparams", "filters", "notebook"]
 
 
 def test_all_blocks_are_named():
@@ -17,7 +17,8 @@ def test_all_blocks_are_named():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=TITLES)
-def test_readme_block_runs(block):
+def test_readme_block_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one records runs
     exec(compile(block, "README.md", "exec"), {})
 
 
