@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
+from experiments.records.run import RunDirectory
 from experiments.results.milestones import milestones
 from experiments.settings.milestone import OF_ACCURACY, generalised_95_of
 from experiments.studies.grok import grok
@@ -57,6 +58,44 @@ def test_train_leaves_a_record(tmp_path, capsys):
     again, rows_again = read(tmp_path / "b")
     assert again["parameters_sha256"] == summary["parameters_sha256"]
     assert rows_again == rows
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "own"),
+    [
+        ("lion", {"beta1": 0.9, "beta2": 0.99}),
+        ("sign_sgd", {}),
+        ("muon", {"beta": 0.8, "newton_schulz_steps": 5}),
+    ],
+)
+def test_every_optimizer_trains_and_is_shown(tmp_path, capsys, optimizer, own):
+    text = f"{optimizer}:beta=0.8" if "beta" in own else optimizer
+    options = ["--optimizer", text, "--learning-rate", "0.003", "--filter", "ema"]
+    assert run([*options, "--steps", "60", "--weight-decay", "0.1"], tmp_path) == 0
+    rows = read(tmp_path)[1]
+    losses = [float(row["train_loss"]) for row in rows]
+    assert losses[-1] < 0.9 * losses[0]
+    config = RunDirectory(tmp_path).config()
+    assert config["optimizer"] == optimizer
+    assert own.items() <= config.items()
+    assert not (config.keys() & {"beta", "beta1", "beta2", "momentum"}) - own.keys()
+    capsys.readouterr()
+    assert main(["show", str(tmp_path)]) == 0
+    shown = dict(
+        line.split()[:2]
+        for line in capsys.readouterr().out.splitlines()
+        if len(line.split()) == 2
+    )
+    assert shown["optimizer"] == optimizer
+    assert shown["weight_decay"] == "0.1"
+    for name, value in own.items():
+        assert float(shown[name]) == value
+    # The same numbers from the same settings, however they are spelled.
+    other = tmp_path / "again"
+    spelled = [*options, *(["--beta", "0.8"] if "beta" in own else [])]
+    spelled[1] = optimizer
+    assert run([*spelled, "--steps", "60", "--weight-decay", "0.1"], other) == 0
+    assert read(other)[1] == rows
 
 
 def test_stops_at_the_target(tmp_path):
