@@ -8,7 +8,13 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from experiments.methods.named import did_you_mean, every_setting, idle, in_effect
+from experiments.methods.named import (
+    TABLES,
+    did_you_mean,
+    every_setting,
+    idle,
+    in_effect,
+)
 from experiments.pictures.curves import figure_of
 from experiments.records.run import RecordError, RunDirectory, place_of
 from experiments.records.sweep import SweepDirectory
@@ -151,6 +157,11 @@ def train(
       TypeError: no such option, or a value of another type.
       ValueError: a value out of its range; data or a record that cannot serve.
     """
+    for name, value in settings.items():
+        if isinstance(value, (list, tuple, range)):
+            raise TypeError(f"{name} must be one value, got {value!r}: see sweep.")
+    if "seeds" in settings:
+        raise TypeError("seeds is an argument of sweep; train takes one seed.")
     (wanted,) = _settings(task, [settings])
     run = RunDirectory(Path(run_dir)) if run_dir else place_of(Path("runs"), wanted)
     train_run(
@@ -224,9 +235,14 @@ def _settings(task: str, rows: Sequence[Mapping[str, Any]]) -> list[Settings]:
             f"task must be one of {known}, got {task!r}.{did_you_mean(task, TASKS)}"
         )
     cls: type[Task] = TASKS[task]
+    rows = [{n: v for n, v in row.items() if v is not None} for row in rows]
     found = every_setting(cls, rows)
-    names = dict.fromkeys(name for row in rows for name in row)
-    for text in idle([n for n in names if n not in ("filter", "optimizer")], found):
+    given: dict[str, list[Any]] = {}
+    for row in rows:
+        for name, value in row.items():
+            given.setdefault(name, []).append(value)
+    own = {n: v for n, v in given.items() if n not in (*TABLES, "stop_at")}
+    for text in idle(own, found):
         warnings.warn(text.replace("--", ""), stacklevel=3)
     return found
 

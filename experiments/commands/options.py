@@ -64,9 +64,7 @@ class Maker:
         made = []
         for name, classes in owners.items():
             fields = [next(f for f in c.fields() if f.name == name) for c in classes]
-            help = " ".join(dict.fromkeys(field.metadata["help"] for field in fields))
-            if len(classes) < len(table):
-                help = f"{', '.join(cls.name for cls in classes)}: {help}"
+            help = _help_of(classes, fields, is_common=len(classes) == len(table))
             defaults = {c.name: self._default(c, name) for c in classes}
             if "[default" not in help:
                 help += f" [default: {_defaults_in_words(defaults)}]"
@@ -111,6 +109,18 @@ class Maker:
             return function
 
         return decorate
+
+
+def _help_of(
+    classes: Sequence[type[Method]], fields: Sequence[Any], *, is_common: bool
+) -> str:
+    """Help of an option of several methods: each text with those that it is of."""
+    owners: dict[str, list[str]] = {}
+    for cls, field in zip(classes, fields, strict=True):
+        owners.setdefault(field.metadata["help"], []).append(cls.name)
+    if is_common and len(owners) == 1:
+        return next(iter(owners))
+    return " ".join(f"{', '.join(names)}: {help}" for help, names in owners.items())
 
 
 def _defaults_in_words(defaults: Mapping[str, Any]) -> str:
@@ -228,13 +238,26 @@ def tell_idle(ctx: click.Context, settings: Sequence[Settings]) -> None:
     """Say on stderr which options of the command line have no effect."""
     given = click.core.ParameterSource.COMMANDLINE
     known = {name for each in settings for name in _names(each)}
-    names = [
-        name
-        for name in ctx.params
+    values = {
+        name: value
+        for name, value in ctx.params.items()
         if name in known and ctx.get_parameter_source(name) == given
-    ]
-    for message in idle(names, settings):
+    }
+    for message in [*idle(values, settings), *_cut_off(settings)]:
         click.echo(f"note: {message}", err=True)
+
+
+def _cut_off(settings: Sequence[Settings]) -> list[str]:
+    """What is said of a learning rate that has not fallen to its end."""
+    for each in settings:
+        optimizer, steps = each.config.optimizer, each.budget.steps
+        ends = optimizer.warmup_steps + optimizer.schedule_steps
+        if optimizer.schedule != "constant" and ends > steps:
+            return [
+                f"the learning rate's schedule ends at step {ends:,}, the run at "
+                f"{steps:,}: --schedule-steps"
+            ]
+    return []
 
 
 def _names(settings: Settings) -> set[str]:

@@ -15,6 +15,7 @@ from experiments.pictures.curves import plot_comparison, plot_curves
 from experiments.records.run import RecordError, RunDirectory, find_runs
 from experiments.records.sweep import SweepDirectory
 from experiments.results.milestones import milestones
+from experiments.results.numbers import short
 from experiments.screen import console
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -173,4 +174,9 @@ def _differing(configs: list[dict[str, Any]]) -> list[str]:
 
 
 def _filters(config: Mapping[str, Any]) -> str:
-    return " + ".join(filter.label() for filter in filters_of(config)) or "none"
+    """Names and, of each, the two numbers that matter most: ``ema 0.98/2``."""
+    texts = []
+    for each in filters_of(config):
+        first, second, *_ = each.in_effect().values()
+        texts.append(f"{each.name} {short(first)}/{short(second)}")
+    return "+".join(texts) or "none"

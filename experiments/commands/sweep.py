@@ -38,8 +38,11 @@ _ROWS = 40
 class _Sweeps(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """``sweep --file FILE``: the task is in the file."""
-        if len(args) > 1 and args[0] == "--file":
-            args = [str(_read(Path(args[1])).get("task", "")), *args]
+        if args and args[0].partition("=")[0] == "--file":
+            path = args[0].partition("=")[2] or "".join(args[1:2])
+            if not path:
+                raise click.UsageError("--file needs the path of a file.")
+            args = [str(_read(Path(path)).get("task", "")), *args]
         return super().parse_args(ctx, args)
 
 

@@ -28,7 +28,7 @@ class MethodText(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
         """The text, if it can be read."""
-        if value != NO_FILTER or self.kind != "filter":
+        if value != NO_FILTER or self.kind == "optimizer":
             try:
                 chain_of(self.kind, value, {}, {})
             except (TypeError, ValueError) as error:
@@ -88,8 +88,8 @@ class Values(click.ParamType):
         if kind not in ([], ["log"]):
             self.fail(f"{value!r} is not LOW:HIGH or LOW:HIGH:log.", param, ctx)
         low, high = (self.kind.convert(end, param, ctx) for end in (low, high))
-        if not low < high or (kind and low <= 0):
-            least = "0 < LOW < HIGH" if kind else "LOW < HIGH"
-            self.fail(f"{value!r} must have {least}.", param, ctx)
         whole = isinstance(self.kind, click.types.IntParamType)
-        return Range(low, high, log=bool(kind), whole=whole)
+        try:
+            return Range(low, high, log=bool(kind), whole=whole)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

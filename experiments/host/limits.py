@@ -1,4 +1,4 @@
-"""What a run needs of memory and disk, beside what there is."""
+"""What a run needs of memory, disk and columns, beside what there is."""
 
 import functools
 import shutil
@@ -11,11 +11,13 @@ import jax
 from experiments.engine.evaluate import evaluate
 from experiments.engine.state import TrainState, double_precision_for
 from experiments.engine.train import initialize, run_chunk
+from experiments.methods.named import did_you_mean
 from experiments.methods.observe import ObservedState, state_of
 from experiments.records.checkpoint import Checkpoints
 from experiments.records.provenance import memory_limit_bytes
 from experiments.records.run import RecordError
 from experiments.settings.config import Config, Settings
+from experiments.settings.target import ACCURACY
 from experiments.settings.task import Data
 
 P = ParamSpec("P")
@@ -109,6 +111,26 @@ def check_memory(config: Config, data: Data) -> None:
         f"{size / 2**30:.2f} GiB, the device has {memory / 2**30:.2f}; reduce "
         f"{', '.join([*listed, 'the model'])}."
     )
+
+
+@_in_dtype
+def check_target(settings: Settings, data: Data) -> None:
+    """Check that the target is on a column that the run will have.
+
+    Raises:
+      RecordError: it is not.
+    """
+    config, target = settings.config.traced(), settings.budget.target
+    if target is None or target.column == ACCURACY:
+        return
+    due = (True,) * len(config.measures)
+    state = _abstract_state(config, data)
+    columns = jax.eval_shape(evaluate, config, data, state, due).row(due)
+    if target.column not in columns:
+        raise RecordError(
+            f"stop_at: no column {target.column!r} among the metrics: "
+            f"{', '.join(sorted(columns))}.{did_you_mean(target.column, columns)}"
+        )
 
 
 def check_disk(checkpoints: Path, size: int) -> None:

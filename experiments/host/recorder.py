@@ -80,14 +80,13 @@ class Recorder:
           lanes: runs that shared the time since then.
 
         Raises:
-          RecordError: the row has other columns than those before it, or the target is
-            none of them.
+          RecordError: the row has other columns than those before it.
         """
         if self.diverged_at is not None or self.finished:
             return
         row = {"step": step, **metrics}
         if self._columns is None:
-            self._columns = self._checked_columns(row)
+            self._columns = self.run.columns(list(row))
         losses, projections = log or (np.empty(0), None)
         if projections is not None:
             self.run.append_projections(np.asarray(projections))
@@ -104,11 +103,12 @@ class Recorder:
         return min((step // every + 1) * every, budget.steps)
 
     def due(self, step: int, measures: Sequence[Measure]) -> Due:
-        """Which measures the evaluation at ``step`` takes: all at the last one."""
-        budget = self.settings.budget
-        number = step // budget.eval_every
-        last = step >= budget.steps
-        return tuple(last or number % measure.every == 0 for measure in measures)
+        """Which measures the evaluation at ``step`` takes.
+
+        By the step alone: a run that goes on has the rows of one that never stopped.
+        """
+        number, rest = divmod(step, self.settings.budget.eval_every)
+        return tuple(not rest and number % m.every == 0 for m in measures)
 
     def is_over(self, step: int) -> bool:
         """Whether no step is to follow ``step``, as far as the rows so far tell.
@@ -155,15 +155,6 @@ class Recorder:
         )
         self.run.write_summary(summary)
         return summary
-
-    def _checked_columns(self, row: Row) -> list[str]:
-        target = self.settings.budget.target
-        if target is not None and target.column not in row:
-            raise RecordError(
-                f"stop_at: no column {target.column!r} among the metrics: "
-                f"{', '.join(row)}."
-            )
-        return self.run.columns(list(row))
 
     def _is_reached(self, row: Mapping[str, Any]) -> bool:
         target = self.settings.budget.target

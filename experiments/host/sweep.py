@@ -106,9 +106,12 @@ def train_sweep(
       force: start all lanes over.
 
     Raises:
+      ValueError: there is no such way.
       RecordError: another process trains the sweep; nothing of it is changed.
       OSError: a record cannot be written. All other lanes have been stopped, saved.
     """
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {', '.join(WAYS)}, got {way!r}.")
     with contextlib.ExitStack() as stack:
         stack.enter_context(RunDirectory(sweep.path).lock())
         sweep.write_plan([lane.run for lane in lanes], command)

@@ -13,7 +13,7 @@ from experiments.settings.task import Params
 
 @options
 class WeightNorm(Measure):
-    """‖θ‖ over all parameters as ``weight_norm``, and per layer."""
+    """Norms of the weights, of all and per layer."""
 
     name: ClassVar[str] = "weight_norm"
 
@@ -24,7 +24,7 @@ class WeightNorm(Measure):
 
 @options
 class FilterEffect(Measure):
-    """What the filter did to the last gradient: see :class:`ObservedState`."""
+    """What the filter did to the last gradient: norm before it, share, cosine."""
 
     name: ClassVar[str] = "filter_effect"
 

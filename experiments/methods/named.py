@@ -18,6 +18,7 @@ from experiments.methods.measures import FilterEffect, WeightNorm
 from experiments.methods.muon import Muon
 from experiments.methods.sgd import Sgd
 from experiments.methods.sign_sgd import SignSgd
+from experiments.settings.axes import Range
 from experiments.settings.config import Budget, Config, Settings, Training
 from experiments.settings.flat import MEASURES, NO_FILTER, OPTIMIZER, values_of
 from experiments.settings.measure import Measure
@@ -69,9 +70,17 @@ def settings_of(task: Task, **values: Any) -> Settings:
         () if filters == NO_FILTER else chain_of("filter", filters, given, defaults),
         chain_of("optimizer", plain.get("optimizer", OPTIMIZER), given, defaults)[0],
         _group(Training, plain),
-        chain_of("measures", plain.get("measures", MEASURES), {}, {}),
+        _measures(str(plain.get("measures", MEASURES))),
     )
     return Settings(config, _group(Budget, plain))
+
+
+def _measures(text: str) -> tuple[Measure, ...]:
+    chosen = () if text == NO_FILTER else chain_of("measures", text, {}, {})
+    names = [measure.name for measure in chosen]
+    if len(set(names)) < len(names):
+        raise ValueError(f"measures must be different ones, got {text!r}.")
+    return chosen
 
 
 TABLES: dict[str, Mapping[str, type[Any]]] = {
@@ -111,6 +120,8 @@ def _one(
 ) -> Any:
     name, *pairs = (part.strip() for part in text.split(":"))
     table: Mapping[str, type[Any]] = TABLES[kind]
+    if name == NO_FILTER and kind != "optimizer":
+        raise ValueError(f"{kind} {NO_FILTER} stands alone, without + and values.")
     if name not in table:
         known = ", ".join(([NO_FILTER] if kind == "filter" else []) + list(table))
         raise ValueError(
@@ -168,21 +179,39 @@ def option_names() -> set[str]:
     return {f.name for group in groups for f in group.fields()} | TABLES.keys()
 
 
-def idle(given: Iterable[str], settings: Sequence[Settings]) -> list[str]:
+def idle(given: Mapping[str, Any], settings: Sequence[Settings]) -> list[str]:
     """Which of the given options have no effect in any of the settings, and why.
 
-    Texts such as ``--alpha has no effect with --filter none``.
+    Args:
+      given: their values by name; of a sweep tuples or ranges.
+      settings: what became of them.
+
+    Returns:
+      Texts such as ``--alpha has no effect with --filter none``.
     """
-    effective: set[str] = set()
+    effective: dict[str, set[Any]] = {}
     for each in settings:
-        effective |= values_of(each).keys()
-        for link in each.config.filters:  # of a chain the table has but one text
-            effective |= link.in_effect().keys()
-    return [
-        f"--{name.replace('_', '-')} has no effect {_why(name, settings)}"
-        for name in given
-        if name not in effective
-    ]
+        methods = (*each.config.filters, each.config.optimizer)
+        for values in (values_of(each), *(m.in_effect() for m in methods)):
+            for name, value in values.items():
+                effective.setdefault(name, set()).add(value)
+    texts = []
+    for name, values in given.items():
+        flag = f"--{name.replace('_', '-')} has no effect"
+        if name not in effective:
+            texts.append(f"{flag} {_why(name, settings)}")
+        elif not any(_is_of(value, values) for value in effective[name]):
+            texts.append(f"{flag}: the methods have values of their own")
+    return texts
+
+
+def _is_of(value: Any, given: Any) -> bool:
+    """Whether a value is the one that was given, or one of those."""
+    if isinstance(given, Range):
+        return given.low <= value <= given.high
+    if isinstance(given, (tuple, list)):
+        return value in given
+    return bool(value == given)
 
 
 def _why(name: str, settings: Sequence[Settings]) -> str:

@@ -54,9 +54,8 @@ def plot_bands(
         for index, (label, runs) in enumerate(groups.items()):
             steps, median, low, high = band(runs, column)
             # Step 0 has no place there, and a line from it would look measured.
-            steps, median, low, high = (
-                a[steps > 0] for a in (steps, median, low, high)
-            )
+            shown = (steps > 0) & np.isfinite(median)
+            steps, median, low, high = (a[shown] for a in (steps, median, low, high))
             color, style = f"C{index % 10}", STYLES[index % len(STYLES)]
             ax.plot(steps, median, style, color=color, linewidth=1.6, label=label)
             ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)

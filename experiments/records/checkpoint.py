@@ -1,6 +1,7 @@
 """Checkpoints of a run's state: written in the background, restored newest first."""
 
 import contextlib
+import errno
 import logging
 import re
 import sys
@@ -132,10 +133,9 @@ class Checkpoints:
     def _notes(self, step: int) -> dict[str, Any]:
         try:
             return dict(self._read(step, notes=ocp.args.JsonRestore())["notes"])
-        except (MemoryError, PermissionError):
+        except Exception as error:
+            _judge(error)
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Damaged(_first_line(error)) from error
 
     def _leaves(self, step: int) -> dict[str, np.ndarray]:
         """The arrays of a checkpoint by the names of their paths, as they are there."""
@@ -147,10 +147,9 @@ class Checkpoints:
                 lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree
             )
             tree = checkpointer.restore(directory, restore_args=numpy)
-        except (MemoryError, PermissionError):
-            raise
         except Exception as error:  # TensorStore and Orbax have no common base
-            raise Damaged(_first_line(error)) from error
+            _judge(error)
+            raise
         leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
         return {_name(path): np.asarray(leaf) for path, leaf in leaves}
 
@@ -251,6 +250,22 @@ def _check_structure(
         f"checkpoint {step} of {directory} is whole, but of another state: it "
         f"{problem}; go on with the version that wrote it, or --force to start over."
     )
+
+
+def _judge(error: Exception) -> None:
+    """Raise Damaged, if bytes are to blame: not there, unreadable, of another form.
+
+    Memory, permission, open files and the like are not the checkpoint's fault.
+    """
+    text = str(error)
+    if any(status in text for status in ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED")):
+        return
+    if isinstance(error, OSError):
+        of_bytes = isinstance(error, FileNotFoundError) or error.errno == errno.EIO
+    else:
+        of_bytes = isinstance(error, (ValueError, LookupError, TypeError))
+    if of_bytes:
+        raise Damaged(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -64,7 +64,9 @@ def threshold_of(milestone: Milestone, metrics: Metrics) -> float:
 def step_of(
     milestone: Milestone, metrics: Metrics, *, consecutive: int = 1
 ) -> int | None:
-    """The step at which a run reached a milestone."""
+    """The step at which a run reached a milestone; None where it was not measured."""
+    if not np.isfinite(metrics.get(milestone.column, np.nan)).any():
+        return None
     return first_step(
         metrics["step"],
         metrics[milestone.column],

@@ -26,6 +26,16 @@ class Range:
     log: bool = False
     whole: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the ends.
+
+        Raises:
+          ValueError: they are no range.
+        """
+        if not self.low < self.high or (self.log and self.low <= 0):
+            least = "0 < LOW < HIGH" if self.log else "LOW < HIGH"
+            raise ValueError(f"'{self.low}:{self.high}' must have {least}.")
+
     def draw(self, rng: np.random.Generator, count: int) -> list[float]:
         """``count`` independent values.
 
@@ -65,11 +75,15 @@ def options_of(
       {'alpha': (0.9, 0.98), 'lamb': (2.0,), 'seed': (3, 4)}
     """
     options = {n: _as_options(v) for n, v in values.items() if v is not None}
+    if empty := [name for name, value in options.items() if value == ()]:
+        raise ValueError(f"{empty[0]} must have a value, got an empty list.")
     steps, seed = options.get("steps", ()), options.get("seed", (0,))
     # Lanes are told apart by all settings but the steps.
     if isinstance(steps, Range) or len(steps) > 1:
         raise ValueError("--steps takes one value: the same budget for every lane.")
     if seeds is not None:
+        if not isinstance(seeds, int) or seeds < 1:
+            raise ValueError(f"seeds must be an integer ≥ 1, got {seeds!r}.")
         if isinstance(seed, Range) or len(seed) > 1:
             raise ValueError("--seeds N counts from one --seed; it was given several.")
         (first,) = seed
@@ -80,7 +94,7 @@ def options_of(
 def _as_options(value: Any) -> tuple[Any, ...] | Range:
     if isinstance(value, Range):
         return value
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range, np.ndarray)):
         return tuple(value)
     if isinstance(value, str) and (found := _RANGE.fullmatch(value)):
         low, high = (json.loads(end) for end in found.groups()[:2])

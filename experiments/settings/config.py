@@ -68,9 +68,10 @@ class Budget(Options):
     )
 
     def __post_init__(self) -> None:
-        """Check the target."""
+        """Check the target, and write it in one way: it is part of a run's name."""
         super().__post_init__()
-        _ = self.target
+        if self.target is not None:
+            object.__setattr__(self, "stop_at", self.target.text())
 
     @functools.cached_property
     def target(self) -> Target | None:

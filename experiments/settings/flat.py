@@ -51,7 +51,7 @@ def flat(settings: Settings) -> list[Setting]:
     found.append(Setting("optimizer", config.optimizer.name, default))
     add(config.optimizer, config.optimizer.name)
     add(config.training)
-    found.append(Setting("measures", text_of(config.measures), MEASURES))
+    found.append(Setting("measures", text_of(config.measures) or NO_FILTER, MEASURES))
     add(settings.budget)
     return found
 

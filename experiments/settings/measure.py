@@ -42,7 +42,7 @@ class Measure(Options, abc.ABC):
     name: ClassVar[str]
 
     every: int = option(
-        1, "Measure at every so manieth evaluation; NaN in the rows between.", minimum=1
+        1, "Measure at every so manieth evaluation; NaN in all other rows.", minimum=1
     )
 
     @abc.abstractmethod

@@ -150,7 +150,8 @@ def checked(field: dataclasses.Field, value: Any) -> Any:
     kinds = python_types(field)
     if isinstance(value, np.generic):
         value = value.item()
-    if field.metadata["traced"] and not isinstance(value, (bool, int, float, str)):
+    refused = (bool, int, float, str, list, tuple, dict)
+    if field.metadata["traced"] and not isinstance(value, refused):
         return value
     if type(value) is int and float in kinds:
         value = float(value)

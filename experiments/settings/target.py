@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+ACCURACY = "validation_accuracy"
+
 
 class Target(NamedTuple):
     """``column ≥ value``, or ``≤`` where lower is better."""
@@ -14,6 +16,12 @@ class Target(NamedTuple):
     def is_met(self, value: float) -> bool:
         """Whether a value of the column meets it; NaN does not."""
         return value <= self.value if self.lower_is_better else value >= self.value
+
+    def text(self) -> float | str:
+        """As :meth:`parse` reads it, always in the same way."""
+        if self.column == ACCURACY and not self.lower_is_better:
+            return self.value
+        return f"{self.column}{'<=' if self.lower_is_better else '>='}{self.value!r}"
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -29,7 +37,7 @@ class Target(NamedTuple):
         match = re.fullmatch(r"(?:(\w+)\s*(>=|<=))?\s*(\S+)", text.strip())
         try:
             column, sign, value = match.groups()  # type: ignore[union-attr]
-            target = cls(column or "validation_accuracy", float(value), sign == "<=")
+            target = cls(column or ACCURACY, float(value), sign == "<=")
         except (AttributeError, ValueError):
             raise ValueError(
                 "stop_at must be an accuracy such as 0.99, or COLUMN>=VALUE or "

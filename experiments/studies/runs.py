@@ -62,6 +62,7 @@ def train_run(
     task = settings.config.task
     data = task.load(files)
     limits.check_memory(settings.config, data)
+    limits.check_target(settings, data)
     with run.lock():
         if not run.prepare(settings, force=force):
             return False
@@ -98,6 +99,7 @@ def train_lanes(
     data = DataSets(files)
     for each in {program_key(each): each for each in settings}.values():
         limits.check_memory(each.config, data.of(each.config.task))
+        limits.check_target(each, data.of(each.config.task))
     lanes = lanes_of(place, settings)
     budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
     with sweep_progress(budgets, silent=silent) as tell:
@@ -105,7 +107,7 @@ def train_lanes(
             SweepDirectory(place),
             lanes,
             How(tell, data, save_every, arguments),
-            way=way or default_way(),
+            way=default_way() if way in (None, "auto") else way,
             command=shlex.join(["python", "-m", "experiments", *arguments]),
             at_once=at_once,
             force=force,
