@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 
-from experiments.engine.evaluate import evaluate
+from experiments.engine.evaluate import Evaluation, evaluate
 from experiments.engine.state import TrainState, double_precision_for
 from experiments.engine.train import initialize, run_chunk
 from experiments.methods.named import did_you_mean
@@ -125,7 +125,8 @@ def check_target(settings: Settings, data: Data) -> None:
         return
     due = (True,) * len(config.measures)
     state = _abstract_state(config, data)
-    columns = jax.eval_shape(evaluate, config, data, state, due).row(due)
+    found: Evaluation = jax.eval_shape(evaluate, config, data, state, due)
+    columns = {"step", *found.row(due)}
     if target.column not in columns:
         raise RecordError(
             f"stop_at: no column {target.column!r} among the metrics: "

@@ -106,9 +106,10 @@ class Recorder:
         """Which measures the evaluation at ``step`` takes.
 
         By the step alone: a run that goes on has the rows of one that never stopped.
+        (A last row off the grid, which takes all, is cut off when a run goes on.)
         """
         number, rest = divmod(step, self.settings.budget.eval_every)
-        return tuple(not rest and number % m.every == 0 for m in measures)
+        return tuple(bool(rest) or number % m.every == 0 for m in measures)
 
     def is_over(self, step: int) -> bool:
         """Whether no step is to follow ``step``, as far as the rows so far tell.

@@ -6,6 +6,7 @@ given for the option by itself, else the task's default, else the method's.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,13 +65,13 @@ def settings_of(task: Task, **values: Any) -> Settings:
     defaults = task.defaults
     given = {name: value for name, value in values.items() if value is not None}
     plain = defaults | given
-    filters = str(plain.get("filter", NO_FILTER))
+    filters = plain.get("filter", NO_FILTER)
     config = Config(
         task,
         () if filters == NO_FILTER else chain_of("filter", filters, given, defaults),
         chain_of("optimizer", plain.get("optimizer", OPTIMIZER), given, defaults)[0],
         _group(Training, plain),
-        _measures(str(plain.get("measures", MEASURES))),
+        _measures(plain.get("measures", MEASURES)),
     )
     return Settings(config, _group(Budget, plain))
 
@@ -109,7 +110,10 @@ def chain_of(
       ValueError: there is no such method, or several optimizers.
       TypeError: a method has no such option, or it takes other values.
     """
-    links = [_one(kind, link.strip(), given, defaults) for link in text.split("+")]
+    if not isinstance(text, str):
+        raise TypeError(f"{kind} must be a string, got {text!r}.")
+    texts = re.split(r"(?<!\de)\+", text, flags=re.IGNORECASE)  # not that of 1e+16
+    links = [_one(kind, link.strip(), given, defaults) for link in texts]
     if kind == "optimizer" and len(links) > 1:
         raise ValueError(f"optimizer must be one method, got {text!r}.")
     return tuple(links)

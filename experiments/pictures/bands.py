@@ -51,23 +51,26 @@ def plot_bands(
     figure = Figure(figsize=(5.2 * len(columns), 4.2), layout="constrained")
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
     for ax, column in zip(axes, columns, strict=True):
+        is_drawn = False  # where all have diverged there is nothing to draw
         for index, (label, runs) in enumerate(groups.items()):
             steps, median, low, high = band(runs, column)
             # Step 0 has no place there, and a line from it would look measured.
             shown = (steps > 0) & np.isfinite(median)
             steps, median, low, high = (a[shown] for a in (steps, median, low, high))
+            is_drawn = is_drawn or len(steps) > 0
             color, style = f"C{index % 10}", STYLES[index % len(STYLES)]
             ax.plot(steps, median, style, color=color, linewidth=1.6, label=label)
             ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
-        ax.set(xscale="log", xlabel="training steps", ylabel=column.replace("_", " "))
+        ax.set(xlabel="training steps", ylabel=column.replace("_", " "))
         ax.grid(alpha=0.25)
         if column.endswith("accuracy"):
             ax.set_ylim(0, 1)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
         elif column.endswith("loss"):
-            ax.set_yscale("log")
+            ax.set_yscale("log" if is_drawn else "linear")
         else:
             ax.set_ylim(0, None)
+        ax.set_xscale("log" if is_drawn else "linear")
     axes[0].legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure

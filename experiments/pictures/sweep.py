@@ -56,9 +56,9 @@ def curves(root: Path, frame: pl.DataFrame, milestone: str) -> Figure | None:
     has_accuracy = "final_validation_accuracy" in frame.columns
     column = "validation_accuracy" if has_accuracy else "validation_loss"
     title = "Median over seeds, and quartiles (of fewer than 5 seeds the range)"
-    return plot_bands(
-        groups, (column, "weight_norm"), _with_note(title, frame, milestone)
-    )
+    has_norm = "final_weight_norm" in frame.columns
+    columns = (column, "weight_norm") if has_norm else (column,)
+    return plot_bands(groups, columns, _with_note(title, frame, milestone))
 
 
 def survival(frame: pl.DataFrame, milestone: str) -> Figure | None:

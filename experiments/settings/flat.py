@@ -42,7 +42,8 @@ def flat(settings: Settings) -> list[Setting]:
             found.append(Setting(option, value, default_of(task, group, option, name)))
 
     add(task)
-    found.append(Setting("filter", text_of(config.filters) or NO_FILTER, NO_FILTER))
+    filters = text_of(config.filters, task) or NO_FILTER
+    found.append(Setting("filter", filters, NO_FILTER))
     if len(config.filters) == 1:
         (only,) = config.filters
         found[-1] = found[-1]._replace(value=only.name)
@@ -67,14 +68,21 @@ def values_of(settings: Settings) -> dict[str, Any]:
     return {setting.name: setting.value for setting in flat(settings)}
 
 
-def text_of(chain: tuple[Any, ...]) -> str:
-    """A chain of methods, or of measures, as one text: every value but the defaults."""
+def text_of(chain: tuple[Any, ...], task: Task | None = None) -> str:
+    """A chain of methods, or of measures, as one text.
+
+    It has every value but the methods' own defaults; and those too, where the task has
+    another default.
+    """
 
     def one(method: Any) -> Iterator[str]:
         yield method.name
-        defaults = {field.name: field.default for field in method.fields()}
+        usual = {field.name: field.default for field in method.fields()}
         for name, value in method.in_effect().items():
-            if value != defaults[name]:
+            of_task = usual[name]
+            if task is not None:
+                of_task = default_of(task, method, name, method.name)
+            if not value == usual[name] == of_task:
                 yield f"{name}={value}"
 
     return "+".join(":".join(one(method)) for method in chain)

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from experiments.settings.task import (
@@ -34,7 +35,7 @@ class ModelTask(Task):
         del data
         model: Any = self.model(nnx.Rngs(key))
         _, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
-        return nnx.to_pure_dict(params), nnx.to_pure_dict(rest) or ()
+        return nnx.to_pure_dict(params), _without_keys(nnx.to_pure_dict(rest)) or ()
 
     def predict(self, params: Params, examples: Examples) -> jax.Array:
         """The prediction of a model that has no state and does the same in training.
@@ -58,7 +59,7 @@ class ModelTask(Task):
 
     def apply(self, params: Params, *args: Any, **kwargs: Any) -> Any:
         """The output of a module that has no state and does the same in training."""
-        return nnx.merge(self._graph, params)(*args, **kwargs)
+        return nnx.merge(self._abstract[0], params)(*args, **kwargs)
 
     def apply_with_state(
         self,
@@ -69,14 +70,33 @@ class ModelTask(Task):
         **kwargs: Any,
     ) -> tuple[Any, ModelState]:
         """The module's output, and its state after it: unchanged, if not to train."""
-        module = nnx.merge(self._graph, params, model_state or {})
+        graph, like = self._abstract
+        module = nnx.merge(graph, params, _with_keys(model_state or {}, like))
         module.train() if train else module.eval()
         output = module(*args, **kwargs)
         if not train:
             return output, model_state
         _, _, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
-        return output, nnx.to_pure_dict(rest) or ()
+        return output, _without_keys(nnx.to_pure_dict(rest)) or ()
 
     @functools.cached_property
-    def _graph(self) -> nnx.GraphDef:
-        return nnx.split(nnx.eval_shape(lambda: self.model(nnx.Rngs(0))))[0]
+    def _abstract(self) -> tuple[nnx.GraphDef, ModelState]:
+        """The module without its arrays; shapes and types of its state."""
+        module = nnx.eval_shape(lambda: self.model(nnx.Rngs(0)))
+        graph, _, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
+        return graph, nnx.to_pure_dict(rest)
+
+
+def _without_keys(state: ModelState) -> ModelState:
+    """Random keys as their numbers, which checkpoints can hold."""
+    return jax.tree.map(lambda a: jax.random.key_data(a) if _is_key(a) else a, state)
+
+
+def _with_keys(state: ModelState, like: ModelState) -> ModelState:
+    """The numbers as random keys again, where ``like`` has keys."""
+    wrap = jax.random.wrap_key_data
+    return jax.tree.map(lambda k, a: wrap(a) if _is_key(k) else a, like, state)
+
+
+def _is_key(a: jax.Array | jax.ShapeDtypeStruct) -> bool:
+    return jnp.issubdtype(a.dtype, jax.dtypes.prng_key)

@@ -152,7 +152,7 @@ def test_an_axis_of_whole_methods(capsys):
         ("filter", "ma:window_size=2.5", ["ma:window_size", "'2.5'"]),
         ("filter", "ma:window_size=0", ["window_size must be ≥ 1", "0"]),
         ("filter", "ema+", ["none, ema, ma"]),
-        ("filter", "ema+none", ["none, ema, ma", "'none'"]),
+        ("filter", "ema+none", ["filter none stands alone"]),
         ("optimizer", "lyon", ["adam, adamw", "'lyon'", "Did you mean 'lion'?"]),
         ("optimizer", "lion:beta3=1", ["'beta3'", "Did you mean 'beta2'?"]),
         ("optimizer", "adam+sgd", ["one method", "'adam+sgd'"]),
@@ -261,7 +261,6 @@ def test_json_of_lanes_that_diverged(capsys, tmp_path):
     assert lost["final"]["train_loss"] is None
 
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="no finite norm to draw")
 def test_all_lanes_diverged(capsys, tmp_path):
     found = json_of(capsys, *diverging(tmp_path, "1e30,1e31"))
     assert found["status"] == {"diverged": 2}

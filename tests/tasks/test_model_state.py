@@ -5,7 +5,6 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
 from experiments.engine.lanes import initialize_lanes, run_chunk_of_lanes, stack
@@ -168,9 +167,6 @@ def test_lanes_have_states_of_their_own():
         assert_same(found, advanced(own, 6)[1:])
 
 
-@pytest.mark.xfail(
-    reason="a checkpoint cannot hold the key of the random streams", strict=True
-)
 def test_a_run_goes_on_with_the_same_numbers(tmp_path):
     def settings(steps):
         return settings_of(TASK, steps=steps, eval_every=5, batch_size=16)
