@@ -40,7 +40,7 @@ def out(arguments, capsys):
 def test_list(runs, capsys):
     text = out(["list", runs], capsys)
     assert "2 runs" in text
-    assert "EMA α = 0.98, λ = 2" in text
+    assert "ema 0.98/2" in text
     assert "completed" in text
     found = json.loads(out(["list", runs, "--json"], capsys))
     assert [run["steps"] for run in found] == [40, 40]
