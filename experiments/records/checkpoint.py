@@ -255,17 +255,16 @@ def _check_structure(
 def _judge(error: Exception) -> None:
     """Raise Damaged, if bytes are to blame: not there, unreadable, of another form.
 
-    Memory, permission, open files and the like are not the checkpoint's fault.
+    Memory, permission, open files and the like are not the checkpoint's fault. What
+    decoders raise has no common base.
     """
-    text = str(error)
-    if any(status in text for status in ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED")):
+    statuses = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "Too many open files")
+    if isinstance(error, MemoryError) or any(s in str(error) for s in statuses):
         return
-    if isinstance(error, OSError):
-        of_bytes = isinstance(error, FileNotFoundError) or error.errno == errno.EIO
-    else:
-        of_bytes = isinstance(error, (ValueError, LookupError, TypeError))
-    if of_bytes:
-        raise Damaged(_first_line(error)) from error
+    is_missing = isinstance(error, FileNotFoundError)
+    if isinstance(error, OSError) and not is_missing and error.errno != errno.EIO:
+        return
+    raise Damaged(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

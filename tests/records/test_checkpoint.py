@@ -1,5 +1,6 @@
 """Restoring checkpoints: only damaged bytes are set aside; all else is told."""
 
+import errno
 import logging
 import sys
 
@@ -125,3 +126,29 @@ def test_the_writer_is_quiet_only_within_its_context():
         assert not logging.getLogger("absl").isEnabledFor(logging.ERROR)
     assert sys.unraisablehook is hook
     assert logging.getLogger("absl").level == level
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        ValueError("RESOURCE_EXHAUSTED: Error opening file"),
+        MemoryError(),
+    ],
+)
+def test_what_is_no_fault_of_the_bytes_rises(tmp_path, saved, monkeypatch, error):
+    """Wherever it happens while reading."""
+    read = saved._read
+    for item in ("notes", "state"):
+
+        def fails(step, item=item, **items):
+            if item in items:
+                raise error
+            return read(step, **items)
+
+        monkeypatch.setattr(saved, "_read", fails)
+        with pytest.raises(type(error)) as raised:
+            saved.restore(abstract)
+        assert raised.value is error
+    assert names(tmp_path) == {"10", "20"}
