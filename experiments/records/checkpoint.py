@@ -213,8 +213,14 @@ def quiet_writer() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     try:
         yield
-    finally:
+    except OSError:  # a write has failed: reports are still to come, so the hook stays
+        raise
+    except BaseException:
         sys.unraisablehook = hook
+        raise
+    else:
+        sys.unraisablehook = hook
+    finally:
         logger.setLevel(level)
 
 

@@ -152,3 +152,19 @@ def test_what_is_no_fault_of_the_bytes_rises(tmp_path, saved, monkeypatch, error
             saved.restore(abstract)
         assert raised.value is error
     assert names(tmp_path) == {"10", "20"}
+
+
+def test_late_reports_of_a_failed_write_are_quiet(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with pytest.raises(OSError, match="full"), quiet_writer():
+        raise OSError("the disk is full")
+
+    class Report:
+        exc_value = RuntimeError("Event loop is closed")
+
+    sys.unraisablehook(Report)  # of a thread, after all is over
+    assert told == []
+    Report.exc_value = RuntimeError("another")
+    sys.unraisablehook(Report)
+    assert told == [Report]
