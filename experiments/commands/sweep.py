@@ -1,6 +1,5 @@
 """The verb ``sweep``: many runs of a task at once, their table and their pictures."""
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,8 @@ from experiments.screen import console
 from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
 from experiments.settings.flat import sweep_name, values_of
-from experiments.settings.presets import PRESETS
 from experiments.settings.task import Task
-from experiments.studies.runs import train_lanes
+from experiments.studies.runs import read_options, train_lanes
 from experiments.tasks import TASKS
 
 _ROWS = 40
@@ -62,12 +60,11 @@ def sweep() -> None:
     """  # noqa: D301
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A sweep's file: names of options and their values."""
+def _read(path: Path, task: str | None = None) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"--file {path}: {error}") from None
+        return read_options(path, task)
+    except ValueError as error:
+        raise click.UsageError(f"--file {error}") from None
 
 
 def _file_option(task: type[Task]) -> Any:
@@ -77,15 +74,13 @@ def _file_option(task: type[Task]) -> Any:
         del param
         if path is None:
             return
-        values = {n.replace("-", "_"): v for n, v in _read(path).items()}
+        values = _read(path, task.name)
         if values.pop("task", task.name) != task.name:
             raise click.UsageError(f"--file {path} is of another task.")
         known = {param.name for param in ctx.command.params}
-        if unknown := sorted(values.keys() - known - {"preset"}):
+        if unknown := sorted(values.keys() - known):
             raise click.UsageError(f"--file {path}: no option {unknown[0]!r}.")
-        preset = values.pop("preset", None)
-        start = PRESETS[task.name][preset]() if preset else {}
-        ctx.default_map = start | values
+        ctx.default_map = values
 
     return click.option(
         "--file",

@@ -24,7 +24,7 @@ from experiments.settings.config import Budget, Config, Settings, Training
 from experiments.settings.flat import MEASURES, NO_FILTER, OPTIMIZER, values_of
 from experiments.settings.measure import Measure
 from experiments.settings.method import Filter, Optimizer
-from experiments.settings.options import Options, python_types
+from experiments.settings.options import Options, checked, python_types
 from experiments.settings.task import Task
 
 FILTERS: dict[str, type[Filter]] = {cls.name: cls for cls in (Ema, Ma)}
@@ -66,6 +66,8 @@ def settings_of(task: Task, **values: Any) -> Settings:
     given = {name: value for name, value in values.items() if value is not None}
     plain = defaults | given
     filters = plain.get("filter", NO_FILTER)
+    for name, value in given.items():
+        _check_idle(name, value)
     config = Config(
         task,
         () if filters == NO_FILTER else chain_of("filter", filters, given, defaults),
@@ -74,6 +76,15 @@ def settings_of(task: Task, **values: Any) -> Settings:
         _measures(plain.get("measures", MEASURES)),
     )
     return Settings(config, _group(Budget, plain))
+
+
+def _check_idle(name: str, value: Any) -> None:
+    """Check a value of a method's option, whether or not that method is chosen."""
+    for cls in (*FILTERS.values(), *OPTIMIZERS.values()):
+        for field in cls.fields():
+            if field.name == name:
+                checked(field, value)
+                return
 
 
 def _measures(text: str) -> tuple[Measure, ...]:
@@ -137,7 +148,11 @@ def _one(
     for pair in pairs:
         option, equals, value = pair.partition("=")
         option = option.strip().replace("-", "_")
-        if not equals or option not in types:
+        if option in types and (not equals or option in own):
+            raise TypeError(
+                f"{name}:{option} must be given as {option}=VALUE, once, got {text!r}."
+            )
+        if option not in types:
             raise TypeError(
                 f"{name} has no option {option!r}: {name}:OPTION=VALUE with one of "
                 f"{', '.join(types)}.{did_you_mean(option, types)}"

@@ -35,7 +35,8 @@ def table(lanes: Sequence[RunDirectory]) -> pl.DataFrame:
     rows = [_row(lane) for lane in lanes]
     # The settings first, whichever lane has them.
     names = dict.fromkeys(name for settings, _ in rows for name in settings)
-    names |= dict.fromkeys(name for _, found in rows for name in found)
+    fullest = sorted((found for _, found in rows), key=len, reverse=True)
+    names |= dict.fromkeys(name for found in fullest for name in found)
     every = [{name: (a | b).get(name) for name in names} for a, b in rows]
     return pl.DataFrame(every, infer_schema_length=None)
 
@@ -100,7 +101,10 @@ def swept(frame: pl.DataFrame) -> list[str]:
 
 def label(row: Mapping[str, Any], names: Sequence[str]) -> str:
     """The settings of these names that have an effect, in words."""
-    return ", ".join(f"{n} {short(row[n])}" for n in names if row[n] is not None)
+    there = [n for n in names if row[n] is not None]
+    if names and not there:
+        return f"without {', '.join(names)}"
+    return ", ".join(f"{n} {short(row[n])}" for n in there)
 
 
 def by_setting(frame: pl.DataFrame, milestone: str) -> list[dict[str, Any]]:

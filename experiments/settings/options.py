@@ -48,43 +48,23 @@ def option(
       needs: a function of the group that tells whether the option has an effect beside
         the others, and in words when it has not. Without effect it is its default.
     """
-    return _field(
-        default,
-        help=help,
-        minimum=minimum,
-        above=above,
-        maximum=maximum,
-        below=below,
-        choices=choices,
-        needs=needs,
-        traced=False,
-    )
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "above": above,
+        "maximum": maximum,
+        "below": below,
+        "choices": choices,
+        "needs": needs,
+        "traced": False,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def traced(
-    default: float,
-    help: str,
-    *,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A number that compiled programs take as an argument; see :func:`option`."""
-    return _field(
-        default,
-        help=help,
-        minimum=minimum,
-        above=above,
-        maximum=maximum,
-        below=below,
-        choices=(),
-        needs=None,
-        traced=True,
-    )
-
-
-def _field(default: Any, **metadata: Any) -> Any:
+def traced(default: float, help: str, **bounds: float) -> Any:
+    """A number that compiled programs take as an argument; bounds as of an option."""
+    field = option(default, help, **bounds)  # type: ignore[arg-type]
+    metadata = {**field.metadata, "traced": True}
     return dataclasses.field(default=default, metadata=metadata)
 
 

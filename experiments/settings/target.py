@@ -1,5 +1,6 @@
 """A value of a column at which a run may stop."""
 
+import math
 import re
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ class Target(NamedTuple):
                 "stop_at must be an accuracy such as 0.99, or COLUMN>=VALUE or "
                 f"COLUMN<=VALUE, got {text!r}."
             ) from None
+        if not math.isfinite(target.value):
+            raise ValueError(f"stop_at must be finite, got {text!r}.")
         if column is None and not 0 < target.value <= 1:
             raise ValueError(
                 f"stop_at, an accuracy, must be > 0 and ≤ 1, got {target.value:g}."

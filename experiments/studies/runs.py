@@ -4,13 +4,14 @@ import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.host import limits, loop
 from experiments.host.data import DataSets
 from experiments.host.groups import Lane, lanes_of, program_key
 from experiments.host.loop import SaveEvery
 from experiments.host.sweep import How, default_way, train_sweep
-from experiments.methods.named import every_setting
+from experiments.methods.named import did_you_mean, every_setting
 from experiments.pictures.curves import plot_curves
 from experiments.records.run import RunDirectory
 from experiments.records.status import UNFINISHED
@@ -19,6 +20,7 @@ from experiments.screen.progress import progress, sweep_progress
 from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
 from experiments.settings.files import Files
+from experiments.settings.presets import PRESETS
 from experiments.tasks import TASKS
 
 
@@ -127,9 +129,33 @@ def train_study(place: Path, settings: Sequence[Settings]) -> list[Lane]:
     return lanes
 
 
+def read_options(path: Path, task: str | None = None) -> dict[str, Any]:
+    """A sweep's file: names of options and their values, those of a preset first.
+
+    Args:
+      path: the file.
+      task: whose presets, if the file does not say.
+
+    Raises:
+      ValueError: it cannot be read, or has another task or preset than there are.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    task, preset = values.get("task", task), values.pop("preset", None)
+    if preset is None:
+        return values
+    presets = PRESETS.get(str(task), {})
+    if preset not in presets:
+        guess = did_you_mean(str(preset), presets)
+        raise ValueError(f"{path}: the task {task!r} has no preset {preset!r}.{guess}")
+    return presets[preset]() | values
+
+
 def read_sweep(path: Path) -> list[Settings]:
     """The runs of a committed file, which ``sweep --file`` trains too."""
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    values = read_options(path)
     task, seeds = TASKS[values.pop("task")], values.pop("seeds", None)
-    named = {name.replace("-", "_"): value for name, value in values.items()}
-    return every_setting(task, combinations(options_of(named, seeds)))
+    return every_setting(task, combinations(options_of(values, seeds)))

@@ -94,6 +94,8 @@ def test_options_override_the_file(file, capsys):
         ('task = "modular"\nprime = [12]', ["prime must be a prime number, got 12"]),
         ('task = "modular"\nfilter = "emma"', ["'emma'", "Did you mean 'ema'?"]),
         ('task = "modular"\nseeds = "many"', ["'--seeds'", "'many'"]),
+        ('task = "modular"\npreset = "mul97-em"', ["'mul97-em'", "'mul97-ema'"]),
+        ('task = "modular"\nalpha = {a = 1}', ["alpha"]),
         ('task = "modlar"', ["'modlar'", "'modular'"]),
         ('task = "modular"\nalpha = ', ["options.toml", "line 2"]),
         ('task = "modular"\nsteps = [1, 2]', ["--steps takes one value"]),

@@ -283,3 +283,11 @@ def test_progress_counts_what_is_done_or_not_needed():
     progress.advanced("b", {"step": 20})
     progress.ended("b", {"status": "interrupted"})
     assert said[-1] == (120, "2/2 lanes over (1 interrupted, 1 reached target)", True)
+
+
+def test_a_row_without_any_of_the_settings_has_a_label():
+    names = ["clip_norm", "clip_position"]
+    row = {"clip_norm": None, "clip_position": None}
+    assert label(row, names) == "without clip_norm, clip_position"
+    assert label(row | {"clip_norm": 0.5}, names) == "clip_norm 0.5"
+    assert label(row, []) == ""

@@ -292,3 +292,19 @@ def test_names_of_options_are_of_one_kind():
     for task in TASKS.values():
         names = [*kinds, {f.name for f in task.fields()}]
         assert sum(map(len, names)) == len(set().union(*names)), task
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"filter": "ema:alpha"}, "ema:alpha must be given as alpha=VALUE"),
+        ({"filter": "ema:alpha=0.9:alpha=0.8"}, "ema:alpha must be .*, once"),
+        ({"alpha": float("nan")}, "alpha must be finite"),  # of no filter
+        ({"lamb": 1e39}, "lamb must be finite"),
+        ({"momentum": {"a": 1}}, "momentum must be a number"),
+        ({"stop_at": "validation_loss<=nan"}, "stop_at must be finite"),
+    ],
+)
+def test_what_is_given_is_checked_whether_or_not_it_has_an_effect(values, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        settings_of(TASK, **values)
