@@ -47,6 +47,6 @@ def _run(cache: str) -> list[str]:
     }
     command = [sys.executable, "-c", _PROGRAM]
     output = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
+        command, env=environment, check=True, capture_output=True, encoding="utf-8"
     ).stdout
     return [f"{float(seconds):.1f}" for seconds in output.split()]

@@ -5,6 +5,10 @@ import click
 from benchmarks import (
     accumulation,
     first_chunk,
+    glue,
+    gpt,
+    images,
+    imdb,
     lanes,
     recording,
     scaling,
@@ -17,12 +21,17 @@ from benchmarks import (
 _SECTIONS = (
     "step",
     "tasks",
+    "imdb",
+    "gpt",
+    "cifar",
     "update",
     "accumulation",
     "recording",
     "first-chunk",
     "ways",
     "scaling",
+    "comparison",
+    "glue",
     "lanes",
 )
 
@@ -60,12 +69,17 @@ def main(
     \b
     step         training step, evaluation and a PyTorch twin   3 minutes
     tasks        steps of MNIST and QM9 and PyTorch twins       half a minute
+    imdb         steps of IMDb and of a PyTorch twin            8 minutes
+    gpt          steps of a small GPT and a PyTorch twin        1 minute
+    cifar        steps of ResNet-18 and of a PyTorch twin       5 minutes
     update       filter and Adam alone, 1 M to 100 M params     6 minutes, 20 GiB
     accumulation filters inside optax.MultiSteps                half a minute
     recording    norms, measures and checkpoints                half a minute
     first-chunk  compilation, cold and cached                   2 minutes
     ways         lanes of a sweep, placed, batched, looped      2 minutes
     scaling      seconds and memory as runs grow                8 minutes
+    comparison   published code and others, docs/comparison.md  half a minute
+    glue         fine-tuning steps and a PyTorch twin           5 minutes
     lanes        many seeds as one program (accelerators)       not by default
     """  # noqa: D301
     for section in sections or _SECTIONS[:-1]:
@@ -73,6 +87,12 @@ def main(
             training_step.main(rounds, precision)
         elif section == "tasks":
             tasks.main(rounds)
+        elif section == "imdb":
+            imdb.main(min(rounds, 3))
+        elif section == "gpt":
+            gpt.main(rounds)
+        elif section == "cifar":
+            images.main(min(rounds, 3))
         elif section == "update":
             update_alone.main(rounds)
         elif section == "accumulation":
@@ -85,6 +105,12 @@ def main(
             ways.main(rounds)
         elif section == "scaling":
             scaling.main(min(rounds, 3))
+        elif section == "comparison":
+            from benchmarks import comparison  # needs PyTorch and pytorch_optimizer
+
+            comparison.main(rounds)
+        elif section == "glue":
+            glue.main(rounds)
         else:
             lanes.main(rounds, precision, most_lanes)
 

@@ -67,7 +67,9 @@ def slope(sizes: Any, costs: Any) -> float:
 
 def _in_a_process(axis: str, size: int, rounds: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.scaling", axis, str(size), str(rounds)]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    printed = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, encoding="utf-8"
+    )
     return json.loads(printed.stdout.splitlines()[-1])
 
 

@@ -25,15 +25,20 @@ from experiments.results import markdown as marked
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
-def seconds(function: Callable[[], Any]) -> float:
+Clock = Callable[[], float]
+
+
+def seconds(function: Callable[[], Any], clock: Clock = time.perf_counter) -> float:
     """Seconds of one call."""
-    start = time.perf_counter()
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def in_turn(
-    cases: Mapping[str, Callable[[], Any]], rounds: int
+    cases: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each case, ``rounds`` times in turn, after one call that warms up."""
     for case in cases.values():
@@ -41,7 +46,7 @@ def in_turn(
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, case in cases.items():
-            times[name].append(seconds(case))
+            times[name].append(seconds(case, clock))
     return times
 
 
@@ -95,20 +100,25 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and (
-        found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())
+        found := re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))
     ):
         model = found[1]
     packages = dict(versions())
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        packages["torch"] = importlib.metadata.version("torch")
+    for name in ("torch", "pytorch_optimizer"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            packages[name] = importlib.metadata.version(name)
     listed = ", ".join(f"{name} {version}" for name, version in packages.items())
     return f"{device()}; {os.cpu_count()} × {model}; {listed}"
 
 
 def report(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    page: Path = RESULTS,
 ) -> None:
-    """Print a table, and put it between its marks in ``RESULTS.md``.
+    """Print a table, and put it between its marks in ``RESULTS.md`` or another page.
 
     Each kind of device has marks of its own.
     """
@@ -117,4 +127,4 @@ def report(
     table = marked.table(columns, rows)
     text = "\n".join([f"**{title}**", "", table, "", f"*{machine()}*"])
     print(text)
-    marked.put(RESULTS, name, text)
+    marked.put(page, name, text)

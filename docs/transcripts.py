@@ -70,7 +70,7 @@ def main() -> None:
         for title, commands in SESSIONS.items():
             parts.append(f"\n## {title}\n")
             parts += [session(command, directory) for command in commands]
-    (ROOT / "docs" / "cli.md").write_text("".join(parts))
+    (ROOT / "docs" / "cli.md").write_text("".join(parts), encoding="utf-8")
 
 
 def session(command: str, directory: str | Path) -> str:
@@ -79,10 +79,10 @@ def session(command: str, directory: str | Path) -> str:
     result = subprocess.run(
         [sys.executable if word == "python" else word for word in words],
         cwd=directory,
-        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     )
     code = result.returncode
     if code < 0:  # Python's way to name a signal; a shell has 128 + the signal

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
+from experiments.files import expanded
 from experiments.methods.named import (
     TABLES,
     did_you_mean,
@@ -16,10 +17,11 @@ from experiments.methods.named import (
     in_effect,
 )
 from experiments.pictures.curves import figure_of
+from experiments.pictures.sweep import survival
 from experiments.records.run import RecordError, RunDirectory, place_of
 from experiments.records.sweep import SweepDirectory
 from experiments.results.milestones import milestones
-from experiments.results.table import by_setting, milestone_of, table
+from experiments.results.table import by_setting, milestone_of, table, words_of
 from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
 from experiments.settings.files import Files
@@ -40,7 +42,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path):
-        self._record = RunDirectory(Path(path))
+        self._record = RunDirectory(expanded(path))
         if not self._record.is_run():
             raise RecordError(f"{path} holds no run: no config.json of one.")
 
@@ -91,7 +93,7 @@ class Sweep:
     """
 
     def __init__(self, path: str | Path):
-        self._record = SweepDirectory(Path(path))
+        self._record = SweepDirectory(expanded(path))
 
     def __repr__(self) -> str:
         return f"<Sweep {self.path}: {len(self.lanes)} lanes>"
@@ -117,6 +119,15 @@ class Sweep:
         frame, facts = self.table, self._record.lanes()[0].facts()
         return pl.DataFrame(by_setting(frame, milestone_of(frame, facts)))
 
+    def survival(self) -> Figure | None:
+        """Fraction of seeds that have not got there yet, against steps.
+
+        None if the task has no milestone that is a step.
+        """
+        frame, facts = self.table, self._record.lanes()[0].facts()
+        milestone = milestone_of(frame, facts)
+        return survival(frame, milestone, words_of(milestone, frame, facts))
+
 
 def load(path: str | Path) -> Run | Sweep:
     """A recorded run, or sweep.
@@ -124,7 +135,7 @@ def load(path: str | Path) -> Run | Sweep:
     Raises:
       RecordError: the directory holds neither.
     """
-    is_sweep = SweepDirectory(Path(path)).plan_file.exists()
+    is_sweep = SweepDirectory(expanded(path)).plan_file.exists()
     return Sweep(path) if is_sweep else Run(path)
 
 
@@ -163,7 +174,7 @@ def train(
     if "seeds" in settings:
         raise TypeError("seeds is an argument of sweep; train takes one seed.")
     (wanted,) = _settings(task, [settings])
-    run = RunDirectory(Path(run_dir)) if run_dir else place_of(Path("runs"), wanted)
+    run = RunDirectory(expanded(run_dir)) if run_dir else place_of(Path("runs"), wanted)
     train_run(
         wanted,
         run,
@@ -213,7 +224,7 @@ def sweep(
         sample_seed=sample_seed,
     )
     wanted = _settings(task, rows)
-    place = Path(run_dir or Path("runs") / sweep_name(wanted))
+    place = expanded(run_dir or Path("runs") / sweep_name(wanted))
     train_lanes(
         place,
         wanted,

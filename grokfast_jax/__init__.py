@@ -8,6 +8,10 @@ signal and adds its low-passed copy to it, ``ĝ = g + λ·(h ∗ g)``:
 >>> optimizer = optax.chain(grokfast_ema(alpha=0.98, lamb=2.0), optax.adamw(1e-3))
 """
 
+import contextlib
+
+import jax.export
+
 from grokfast_jax._amplify import AmplifyState, amplify
 from grokfast_jax._closed_forms import ema_frequency_response, ma_frequency_response
 from grokfast_jax._grokfast import grokfast_ema, grokfast_ma
@@ -32,6 +36,21 @@ from grokfast_jax._sharding import state_sharding
 from grokfast_jax._sum import SumOfState, sum_of
 
 __version__ = "0.1.0"
+
+# So that compiled updates can be serialized with their states (jax.export). What is
+# registered already was so before importlib.reload.
+for _state in (
+    AmplifyState,
+    ExponentialMovingAverageState,
+    LinearFilterState,
+    MovingAverageState,
+    SkipNonFiniteState,
+    SumOfState,
+):
+    with contextlib.suppress(ValueError):
+        jax.export.register_namedtuple_serialization(
+            _state, serialized_name=f"grokfast_jax.{_state.__name__}"
+        )
 
 __all__ = [
     "AmplifyState",

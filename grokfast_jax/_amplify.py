@@ -13,8 +13,10 @@ from grokfast_jax._checks import (
     check_hyperparameter,
     check_start_step,
     check_transformation,
+    suggest_keywords,
     value_at,
 )
+from grokfast_jax._matching import check_match, check_params, check_state
 from grokfast_jax._trees import at_least_float32, map_inexact
 
 
@@ -30,6 +32,7 @@ class AmplifyState(NamedTuple):
     low_pass: optax.OptState
 
 
+@suggest_keywords
 def amplify(
     low_pass: optax.GradientTransformation,
     lamb: Hyperparameter,
@@ -101,20 +104,24 @@ def amplify(
         params: optax.Params | None = None,
         **extra_args: object,
     ) -> tuple[optax.Updates, AmplifyState]:
+        check_state("amplify (grokfast_ema, grokfast_ma)", state, AmplifyState)
+        check_params(updates, params)
         slow, low_pass_state = low_pass.update(
             updates, state.low_pass, params, **extra_args
         )
+        check_match(updates, slow, "its slow part", integers_pass=True)
         new_state = AmplifyState(optax.safe_increment(state.count), low_pass_state)
         if is_off:
             return updates, new_state
         gain = value_at(lamb, state.count)
-        is_on = state.count >= start_step
+        is_on = state.count >= jnp.asarray(start_step, jnp.int32)
 
         def add(g: jax.Array, slow_g: jax.Array) -> jax.Array:
             wide = at_least_float32(g.dtype)
-            amplified = g.astype(wide) + gain * slow_g.astype(wide)
+            k, fast_g, slow_g = (jnp.asarray(x, wide) for x in (gain, g, slow_g))
+            amplified = fast_g + k * slow_g
             if normalize:
-                amplified = amplified / (1 + gain)
+                amplified = amplified / jnp.asarray(1 + gain, wide)
             return jnp.where(is_on, amplified.astype(g.dtype), g)
 
         return map_inexact(add, updates, slow), new_state

@@ -3,9 +3,15 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokfast_jax._checks import check_hyperparameter, check_window_size
+from grokfast_jax._checks import (
+    check_hyperparameter,
+    check_window_size,
+    checked_reals,
+    suggest_keywords,
+)
 
 
+@suggest_keywords
 def ema_frequency_response(alpha: float, omega: ArrayLike) -> np.ndarray:
     r"""Complex gain of :func:`exponential_moving_average`.
 
@@ -21,7 +27,8 @@ def ema_frequency_response(alpha: float, omega: ArrayLike) -> np.ndarray:
       Complex gains, shaped like omega, complex128.
 
     Raises:
-      ValueError, TypeError: alpha outside [0, 1) or no number.
+      ValueError, TypeError: alpha outside [0, 1) or no number; omega not finite or no
+        real numbers.
 
     Example:
       >>> from grokfast_jax import ema_frequency_response
@@ -32,12 +39,13 @@ def ema_frequency_response(alpha: float, omega: ArrayLike) -> np.ndarray:
     References:
       Lee et al., Grokfast, arXiv 2405.20233, section 3.
     """
-    # As NumPy's number: the check lets JAX's arrays pass, which may be traced.
-    check_hyperparameter("alpha", np.asarray(alpha)[()], below=1.0)
-    omega = np.asarray(omega, np.float64)
-    return np.asarray((1 - alpha) / (1 - alpha * np.exp(-1j * omega)))
+    check_hyperparameter("alpha", alpha, below=1.0, schedule=False)
+    a = checked_reals("alpha", alpha)  # float64: narrower arithmetic would show
+    delay = np.exp(-1j * checked_reals("omega", omega))
+    return np.asarray((1 - a) / (1 - a * delay))
 
 
+@suggest_keywords
 def ma_frequency_response(window_size: int, omega: ArrayLike) -> np.ndarray:
     r"""Complex gain of :func:`moving_average`.
 
@@ -54,7 +62,8 @@ def ma_frequency_response(window_size: int, omega: ArrayLike) -> np.ndarray:
       Complex gains, shaped like omega, complex128.
 
     Raises:
-      ValueError, TypeError: window_size < 1 or no integer.
+      ValueError, TypeError: window_size < 1 or no integer; omega not finite or no
+        real numbers.
 
     Example:
       >>> from grokfast_jax import ma_frequency_response
@@ -66,7 +75,7 @@ def ma_frequency_response(window_size: int, omega: ArrayLike) -> np.ndarray:
       Lee et al., Grokfast, arXiv 2405.20233, section 2.
     """
     check_window_size(window_size)
-    half = np.asarray(omega, np.float64) / 2
+    half = checked_reals("omega", omega) / 2
     half = half - np.pi * np.round(half / np.pi)  # H has the period 2π
     denominator = window_size * np.sin(half)
     at_dc = denominator == 0

@@ -1,5 +1,7 @@
 """Grokfast under the names and with the defaults of the paper."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,15 +14,17 @@ from grokfast_jax._checks import (
     check_hyperparameter,
     check_start_step,
     check_window_size,
+    suggest_keywords,
 )
 from grokfast_jax._lowpass import exponential_moving_average, moving_average
 
 
+@suggest_keywords
 def grokfast_ema(
     alpha: Hyperparameter = 0.98,
     lamb: Hyperparameter = 2.0,
     *,
-    init: str = "first_gradient",
+    init: Literal["first_gradient", "zero"] = "first_gradient",
     start_step: jax.typing.ArrayLike = 0,
     normalize: bool = False,
     accumulator_dtype: jax.typing.DTypeLike | None = None,
@@ -63,6 +67,25 @@ def grokfast_ema(
             hyperparam_dtype=jnp.float32,
         )(alpha=0.999, lamb=2.0)
 
+      Values that are traced, or set in the state later, are not checked: α = 5 would
+      train with 5. A factory that clamps them works under a plain ``jax.jit``::
+
+        def clamped_ema(alpha, lamb):
+            return grokfast_ema(jnp.clip(alpha, 0, 0.9999), jnp.maximum(lamb, 0))
+
+      One that asks for a check makes ``checkify`` report them instead; its functions
+      then work under ``checkify`` only, also ``init``::
+
+        def checked_ema(alpha, lamb):
+            is_valid = (alpha >= 0) & (alpha < 1) & (lamb >= 0)
+            checkify.check(is_valid, "alpha {a}, lamb {l}", a=alpha, l=lamb)
+            return grokfast_ema(alpha, lamb)
+
+        tx = optax.inject_hyperparams(checked_ema)(alpha=0.98, lamb=2.0)
+        update = jax.jit(checkify.checkify(tx.update))
+        error, (updates, state) = update(gradients, state)
+        error.throw()  # "alpha 5.0, lamb 2.0"
+
     Example:
       >>> import jax.numpy as jnp
       >>> import optax
@@ -83,11 +106,12 @@ def grokfast_ema(
     return amplify(low_pass, lamb, start_step=start_step, normalize=normalize)
 
 
+@suggest_keywords
 def grokfast_ma(
     window_size: int = 100,
     lamb: Hyperparameter = 5.0,
     *,
-    filter_type: str = "mean",
+    filter_type: Literal["mean", "sum"] = "mean",
     warmup: bool = True,
     start_step: jax.typing.ArrayLike = 0,
     normalize: bool = False,
@@ -159,9 +183,10 @@ def grokfast_ma(
         gain = _scale(lamb, window_size)
     if warmup:
         start_step = _maximum(start_step, window_size - 1)
-    start = "zero" if warmup or filter_type == "sum" else "partial"
     low_pass = moving_average(
-        window_size, start=start, accumulator_dtype=accumulator_dtype
+        window_size,
+        start="zero" if warmup or filter_type == "sum" else "partial",
+        accumulator_dtype=accumulator_dtype,
     )
     return amplify(low_pass, gain, start_step=start_step, normalize=normalize)
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from grokfast_jax._checks import check_transformation
+from grokfast_jax._checks import check_transformation, suggest_keywords
 from grokfast_jax._lowpass import MovingAverageState
+from grokfast_jax._matching import check_state
 from grokfast_jax._trees import PyTree
 
 
@@ -27,6 +28,7 @@ class SkipNonFiniteState(NamedTuple):
     inner_state: optax.OptState
 
 
+@suggest_keywords
 def skip_non_finite(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
@@ -92,6 +94,7 @@ def skip_non_finite(
         params: optax.Params | None = None,
         **extra_args: object,
     ) -> tuple[optax.Updates, SkipNonFiniteState]:
+        check_state("skip_non_finite", state, SkipNonFiniteState)
         leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]
         finite = jnp.all(jnp.array(leaves)) if leaves else jnp.array(True)
 

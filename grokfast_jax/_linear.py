@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import optax
 from numpy.typing import ArrayLike
 
-from grokfast_jax._checks import check_accumulator_dtype, check_flag
+from grokfast_jax._checks import (
+    check_accumulator_dtype,
+    check_flag,
+    suggest_keywords,
+)
+from grokfast_jax._matching import check_length, check_match, check_params, check_state
 from grokfast_jax._sections import (
     Section,
     check_stable,
@@ -29,6 +34,7 @@ class LinearFilterState(NamedTuple):
     delays: tuple[tuple[optax.Updates, ...], ...]
 
 
+@suggest_keywords
 def linear_filter(
     b: ArrayLike | None = None,
     a: ArrayLike = (1.0,),
@@ -121,7 +127,15 @@ def linear_filter(
         params: optax.Params | None = None,
         **extra_args: object,
     ) -> tuple[optax.Updates, LinearFilterState]:
-        del params, extra_args
+        del extra_args
+        check_state("linear_filter", state, LinearFilterState)
+        check_length("linear_filter", "sections", len(state.delays), len(sections))
+        for section, delays in zip(sections, state.delays, strict=True):
+            order = len(section.b) - 1
+            check_length("linear_filter: a section", "delays", len(delays), order)
+            if delays:
+                check_match(updates, delays[0])
+        check_params(updates, params)  # a filter of order 0 has no state to compare
 
         def widen(g: jax.Array) -> jax.Array:
             return g.astype(accumulator_dtype_for(g, accumulator_dtype))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from grokfast_jax._checks import check_count, check_transformation
+from grokfast_jax._checks import check_count, check_transformation, suggest_keywords
 
 _TOLERANCE = 1e-5  # above the rounding of state that is float32 by choice
 _SHAPE = (2, 2)  # of the one parameter, whose values are 1
@@ -40,6 +40,7 @@ class Verdict:
         return self.holds
 
 
+@suggest_keywords
 def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
     r"""Whether outputs of a sum of gradients are the sum of the outputs.
 
@@ -84,6 +85,7 @@ def is_linear(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
     return _verdict([(error(x, y), (x, y)) for x, y in pairs])
 
 
+@suggest_keywords
 def is_time_invariant(tx: optax.GradientTransformation, n: int = 1024) -> Verdict:
     r"""Whether the same gradients later give the same outputs later.
 

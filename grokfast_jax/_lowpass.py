@@ -5,7 +5,7 @@ so far convolved with the filter's impulse response ``h`` of unit gain. Give one
 :func:`grokfast_jax.amplify` to obtain ``g + λ·(h ∗ g)``.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,10 @@ from grokfast_jax._checks import (
     check_flag,
     check_hyperparameter,
     check_window_size,
+    suggest_keywords,
     value_at,
 )
+from grokfast_jax._matching import check_match, check_state, check_window
 from grokfast_jax._trees import (
     at_least_float32,
     init_inexact,
@@ -43,10 +45,11 @@ class ExponentialMovingAverageState(NamedTuple):
     ema: optax.Updates
 
 
+@suggest_keywords
 def exponential_moving_average(
     alpha: Hyperparameter,
     *,
-    init: str = "first_gradient",
+    init: Literal["first_gradient", "zero"] = "first_gradient",
     debias: bool = False,
     accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -61,7 +64,8 @@ def exponential_moving_average(
 
     Args:
       alpha: decay rate α in [0, 1): a number, a scalar array (traced or not) or a
-        schedule of the number of updates done.
+        schedule of the number of updates done. What is traced or scheduled cannot be
+        checked here; :func:`grokfast_ema` shows how to.
       init: ``"first_gradient"`` starts from :math:`m_0 = g_0`, as in the published
         code; ``"zero"`` from :math:`m_{-1} = 0`, which makes the filter linear and
         time-invariant.
@@ -118,6 +122,8 @@ def exponential_moving_average(
         **extra_args: object,
     ) -> tuple[optax.Updates, ExponentialMovingAverageState]:
         del params, extra_args
+        check_state("exponential_moving_average", state, ExponentialMovingAverageState)
+        check_match(updates, state.ema)
         gain = 1 - value_at(alpha, state.count)
         if init == "first_gradient":  # the first gradient enters with weight one
             gain = jnp.where(state.count == 0, 1.0, gain)
@@ -126,14 +132,18 @@ def exponential_moving_average(
             # α·m + (1−α)·g, from 1−α alone: a rounded α near 1 would shift the time
             # constant, and with both rounded also the gain at DC. Exact for α = 0.
             wide = at_least_float32(m.dtype)
-            m_wide, g_wide = m.astype(wide), g.astype(wide)
-            return (m_wide - gain * m_wide + gain * g_wide).astype(m.dtype)
+            k, m_wide, g_wide = (jnp.asarray(x, wide) for x in (gain, m, g))
+            return (m_wide - k * m_wide + k * g_wide).astype(m.dtype)
 
-        weight = (state.weight - gain * state.weight + gain).astype(state.weight.dtype)
+        k = jnp.asarray(gain, state.weight.dtype)
+        weight = state.weight - k * state.weight + k
         ema = map_inexact(average, state.ema, updates)
 
         def output(g: jax.Array, m: jax.Array) -> jax.Array:
-            return (m / weight if debias else m).astype(g.dtype)
+            wide = at_least_float32(m.dtype)
+            return (
+                jnp.asarray(m, wide) / jnp.asarray(weight, wide) if debias else m
+            ).astype(g.dtype)
 
         new_state = ExponentialMovingAverageState(
             optax.safe_increment(state.count), weight, ema
@@ -163,10 +173,11 @@ class MovingAverageState(NamedTuple):
     partial: optax.Updates
 
 
+@suggest_keywords
 def moving_average(
     window_size: int,
     *,
-    start: str = "zero",
+    start: Literal["zero", "partial"] = "zero",
     accumulator_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Windowed moving average of the last w gradients, a boxcar FIR low-pass.
@@ -197,11 +208,24 @@ def moving_average(
       through unchanged and have no state.
 
     Raises:
-      ValueError: window_size < 1, unknown start.
+      ValueError: window_size < 1, unknown start; from ``update``, a state of another
+        window, or gradients of other shapes than the parameters.
       TypeError: window_size or accumulator_dtype of the wrong type, or a traced
-        window_size.
+        window_size; from ``update``, a state of another filter.
 
     Note:
+      A state serves one window. To change the window in the middle of training, give
+      the gradients that are kept, oldest first, to the new filter (a longer window
+      is then not full at once)::
+
+        def with_other_window(new, state, params):
+            slots = jax.tree.leaves(state.ring)[0].shape[0]
+            order = (state.slot - state.filled + jnp.arange(state.filled)) % slots
+            kept = jax.tree.map(lambda ring: ring[order], state.ring)
+            return jax.lax.scan(
+                lambda s, g: (new.update(g, s)[1], None), new.init(params), kept
+            )[0]
+
       ``optax.inject_hyperparams`` turns numbers into arrays; keep the window static::
 
         optax.inject_hyperparams(
@@ -252,6 +276,9 @@ def moving_average(
         **extra_args: object,
     ) -> tuple[optax.Updates, MovingAverageState]:
         del params, extra_args
+        check_state("moving_average", state, MovingAverageState)
+        check_window(w, state.ring)
+        check_match(updates, state.total)
         # The ring has w + 1 slots so that the slot read (the oldest, which leaves the
         # window) is never the slot written: reading a slot before overwriting it makes
         # XLA copy the whole ring. Both sums are chosen by `where`, not `cond`: under
@@ -278,7 +305,7 @@ def moving_average(
 
         def output(g: jax.Array, total: jax.Array) -> jax.Array:
             wide = total.astype(at_least_float32(total.dtype))
-            return (wide / divisor).astype(g.dtype)
+            return (wide / jnp.asarray(divisor, wide.dtype)).astype(g.dtype)
 
         ring = map_inexact(write, state.ring, updates)
         partial = map_inexact(accumulate, state.partial, updates, ring)

@@ -10,10 +10,19 @@ strongly, with a delay.
 import jax
 import optax
 
-from grokfast_jax._checks import Hyperparameter, check_hyperparameter
+from grokfast_jax._checks import (
+    Hyperparameter,
+    check_accumulator_dtype,
+    check_flag,
+    check_hyperparameter,
+    check_mask,
+    suggest_keywords,
+)
 from grokfast_jax._grokfast import grokfast_ema
+from grokfast_jax._trees import accumulator_dtype_for
 
 
+@suggest_keywords
 def grokfast_adamw(
     learning_rate: optax.ScalarOrSchedule,
     alpha: Hyperparameter = 0.98,
@@ -50,7 +59,8 @@ def grokfast_adamw(
       b2: decay rate of Adam's second moment.
       eps: added to the root of the second moment.
       eps_root: added under that root.
-      mu_dtype: dtype of the first moment; by default the parameters' own.
+      mu_dtype: dtype of the first moment; by default the parameters' own. A wider one
+        widens the updates too; ``optax.apply_updates`` casts them back.
       weight_decay: w, ≥ 0, multiplied by the learning rate.
       mask: a tree of bools, or a function that makes one of the parameters: which of
         them decay. The filter and Adam see all of them.
@@ -60,8 +70,7 @@ def grokfast_adamw(
       An optimizer; its ``update`` needs ``params``. State: three copies of them.
 
     Raises:
-      ValueError, TypeError: alpha, lamb or weight_decay out of its range or of the
-        wrong type.
+      ValueError, TypeError: an argument out of its range or of the wrong type.
 
     Example:
       >>> import jax.numpy as jnp
@@ -77,6 +86,7 @@ def grokfast_adamw(
       Lee et al., Grokfast, arXiv 2405.20233, section 3.
     """
     check_hyperparameter("weight_decay", weight_decay)
+    _check_adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, mask)
     adamw = optax.adamw(
         learning_rate,
         b1=b1,
@@ -91,6 +101,7 @@ def grokfast_adamw(
     return optax.chain(grokfast_ema(alpha, lamb), adamw)
 
 
+@suggest_keywords
 def grokfast_adam(
     learning_rate: optax.ScalarOrSchedule,
     alpha: Hyperparameter = 0.98,
@@ -126,7 +137,8 @@ def grokfast_adam(
       b2: decay rate of Adam's second moment.
       eps: added to the root of the second moment.
       eps_root: added under that root.
-      mu_dtype: dtype of the first moment; by default the parameters' own.
+      mu_dtype: dtype of the first moment; by default the parameters' own. A wider one
+        widens the updates too; ``optax.apply_updates`` casts them back.
       l2: w, ≥ 0, the factor of the parameters in the gradient.
       mask: a tree of bools, or a function that makes one of the parameters: which of
         them decay. The filter and Adam see all of them.
@@ -136,7 +148,7 @@ def grokfast_adam(
       An optimizer; its ``update`` needs ``params``. State: three copies of them.
 
     Raises:
-      ValueError, TypeError: alpha, lamb or l2 out of its range or of the wrong type.
+      ValueError, TypeError: an argument out of its range or of the wrong type.
 
     Example:
       >>> import jax.numpy as jnp
@@ -152,6 +164,7 @@ def grokfast_adam(
       Lee et al., Grokfast, arXiv 2405.20233, section 2, and its public code.
     """
     check_hyperparameter("l2", l2)
+    _check_adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov, mask)
     return optax.chain(
         grokfast_ema(alpha, lamb),
         optax.add_decayed_weights(l2, mask),
@@ -165,3 +178,26 @@ def grokfast_adam(
         ),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+
+def _check_adam(
+    learning_rate: object,
+    b1: object,
+    b2: object,
+    eps: object,
+    eps_root: object,
+    mu_dtype: jax.typing.DTypeLike | None,
+    nesterov: object,
+    mask: object,
+) -> None:
+    """Check what Optax takes without a word, and fails on in the first update."""
+    check_hyperparameter("learning_rate", learning_rate)
+    check_hyperparameter("b1", b1, below=1.0, schedule=False)
+    check_hyperparameter("b2", b2, below=1.0, schedule=False)
+    check_hyperparameter("eps", eps, schedule=False)
+    check_hyperparameter("eps_root", eps_root, schedule=False)
+    check_accumulator_dtype(mu_dtype, "mu_dtype")
+    if mu_dtype is not None:
+        accumulator_dtype_for(0.0, mu_dtype, "mu_dtype")
+    check_flag("nesterov", nesterov)
+    check_mask(mask)

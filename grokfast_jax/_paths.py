@@ -6,12 +6,14 @@ from collections.abc import Mapping
 import jax
 import optax
 
-from grokfast_jax._checks import check_transformation
-from grokfast_jax._trees import PyTree
+from grokfast_jax._checks import check_transformation, suggest_keywords
+from grokfast_jax._matching import check_params, check_state
+from grokfast_jax._trees import PyTree, is_empty, path_name
 
 _REST = "*"  # the label of what no rule chooses: no regular expression, so no rule's
 
 
+@suggest_keywords
 def partition_by_path(
     rules: Mapping[str, optax.GradientTransformation],
     default: optax.GradientTransformation | None = None,
@@ -62,7 +64,7 @@ def partition_by_path(
 
     def label(path: tuple[jax.tree_util.KeyEntry, ...], leaf: PyTree) -> str:
         del leaf
-        name = _name(path)
+        name = path_name(path)
         return next((p for p, r in patterns.items() if r.search(name)), _REST)
 
     def labels(tree: PyTree) -> PyTree:
@@ -74,14 +76,21 @@ def partition_by_path(
         _check_all_used(patterns, params, labels(params))
         return inner.init(params)
 
-    return optax.GradientTransformationExtraArgs(init_fn, inner.update)
+    def update_fn(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        **extra_args: object,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        check_state("partition_by_path", state, optax.transforms.PartitionState)
+        check_params(updates, params)
+        if params is not None:  # optax.partition wants them empty where gradients are
+            params = jax.tree.map(
+                lambda g, p: g if is_empty(g) else p, updates, params, is_leaf=is_empty
+            )
+        return inner.update(updates, state, params, **extra_args)
 
-
-def _name(path: tuple[jax.tree_util.KeyEntry, ...]) -> str:
-    # The variables of Flax NNX hold their array as an attribute: "kernel", "value".
-    if path and path[-1] == jax.tree_util.GetAttrKey("value"):
-        path = path[:-1]
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 def _checked(
@@ -110,7 +119,9 @@ def _check_all_used(
     used = set(jax.tree.leaves(labels))
     unused = [pattern for pattern in patterns if pattern not in used]
     if used and unused:  # optax.tree.map_params calls init with an empty tree
-        paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        paths = [
+            path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)
+        ]
         if paths == [""]:
             raise ValueError(
                 f"the parameters are one array, without a path to find {unused[0]!r} "

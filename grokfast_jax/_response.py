@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
-from grokfast_jax._checks import check_count, check_transformation
+from grokfast_jax._checks import (
+    check_count,
+    check_transformation,
+    checked_reals,
+    suggest_keywords,
+)
 
 _SHORTEST, _LONGEST = 1 << 14, 1 << 21
 _SETTLE = 1 << 20
@@ -15,6 +21,7 @@ _BLOCK = 1024
 _AT_ONCE = 64  # frequencies
 
 
+@suggest_keywords
 def impulse_response(
     tx: optax.GradientTransformation, n: int, *, settle: int | None = None
 ) -> np.ndarray:
@@ -82,8 +89,9 @@ def _outputs(
         return np.asarray(run())
 
 
+@suggest_keywords
 def frequency_response(
-    tx: optax.GradientTransformation, omega: np.ndarray | float
+    tx: optax.GradientTransformation, omega: ArrayLike
 ) -> np.ndarray:
     r"""Complex gain at angular frequencies.
 
@@ -103,7 +111,8 @@ def frequency_response(
 
     Raises:
       ValueError: the response has not died out after 2,097,152 updates, or depends on
-        the size of the impulse or on the update at which it comes.
+        the size of the impulse or on the update at which it comes; omega not finite.
+      TypeError: omega is not of real numbers.
 
     Example:
       >>> import numpy as np
@@ -112,7 +121,7 @@ def frequency_response(
       >>> print(abs(gains).round(4))
       [3.     1.0202]
     """
-    omega = np.asarray(omega, np.float64)
+    omega = checked_reals("omega", omega)
     response, flat = _whole_response(tx).reshape(-1, _BLOCK), omega.ravel()
     parts = [
         _transform(response, flat[i : i + _AT_ONCE])
@@ -131,6 +140,7 @@ def _transform(response: np.ndarray, omega: np.ndarray) -> np.ndarray:
     return np.asarray(np.sum(starts * blocks, axis=0))
 
 
+@suggest_keywords
 def dc_gain(tx: optax.GradientTransformation) -> float:
     r"""Gain of a constant gradient in the end, :math:`H(0) = \sum_t h(t)`.
 
@@ -149,6 +159,7 @@ def dc_gain(tx: optax.GradientTransformation) -> float:
     return float(np.sum(_whole_response(tx)))
 
 
+@suggest_keywords
 def half_life(tx: optax.GradientTransformation) -> float:
     r"""Updates until the answer to a constant gradient has come half of its way.
 

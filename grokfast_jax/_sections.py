@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from grokfast_jax._checks import checked_reals
+
 _MOVED = 0.01  # of a pole's distance to the unit circle
 _CHANGED = 5e-6  # of the largest gain: half of what float32 is asked for
 _LONGEST = 17  # coefficients: powers of z ∓ 1 multiply rounding by up to 2¹⁶
@@ -54,19 +56,13 @@ def parse_sections(
 
 
 def _coefficients(name: str, values: object, dimensions: int = 1) -> np.ndarray:
-    if isinstance(values, jax.core.Tracer):
-        raise TypeError(f"{name} must be concrete numbers, not traced ones.")
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be real numbers, got {values!r}.")
+    array = checked_reals(name, values)
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(
             f"{name} must have {dimensions} dimension(s) and not be empty, got the "
             f"shape {array.shape}. (Second-order sections are the argument sos.)"
         )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {values!r}.")
-    return array.astype(np.float64)
+    return array
 
 
 def _section(b: np.ndarray, a: np.ndarray) -> Section:

@@ -4,9 +4,11 @@ import jax
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from grokfast_jax._checks import suggest_keywords
 from grokfast_jax._trees import PyTree
 
 
+@suggest_keywords
 def state_sharding(
     tx: optax.GradientTransformation, params: PyTree, param_shardings: PyTree
 ) -> PyTree:

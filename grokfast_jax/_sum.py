@@ -10,8 +10,10 @@ from grokfast_jax._checks import (
     Hyperparameter,
     check_hyperparameter,
     check_transformation,
+    suggest_keywords,
     value_at,
 )
+from grokfast_jax._matching import check_length, check_match, check_params, check_state
 from grokfast_jax._trees import at_least_float32, map_inexact
 
 
@@ -27,6 +29,7 @@ class SumOfState(NamedTuple):
     parts: tuple[optax.OptState, ...]
 
 
+@suggest_keywords
 def sum_of(
     *parts: tuple[optax.GradientTransformation, Hyperparameter],
 ) -> optax.GradientTransformationExtraArgs:
@@ -93,16 +96,25 @@ def sum_of(
         params: optax.Params | None = None,
         **extra_args: object,
     ) -> tuple[optax.Updates, SumOfState]:
+        check_state("sum_of", state, SumOfState)
+        check_length("sum_of", "filters", len(state.parts), len(filters))
+        check_params(updates, params)
         # Wide, so that a small difference of two filters is not one of rounded outputs.
         wide = map_inexact(lambda g: g.astype(at_least_float32(g.dtype)), updates)
         results = [
             tx.update(wide, part, params, **extra_args)
             for tx, part in zip(filters, state.parts, strict=True)
         ]
+        for output, _ in results:
+            check_match(updates, output, "a filter's output", integers_pass=True)
         gains = [value_at(weight, state.count) for weight in weights]
 
         def add(g: jax.Array, *outputs: jax.Array) -> jax.Array:
-            terms = (gain * y for gain, y in zip(gains, outputs, strict=True))
+            wide = at_least_float32(g.dtype)
+            terms = (
+                jnp.asarray(gain, wide) * jnp.asarray(y, wide)
+                for gain, y in zip(gains, outputs, strict=True)
+            )
             return jnp.astype(sum(terms), g.dtype)
 
         outputs = map_inexact(add, updates, *(output for output, _ in results))

@@ -21,11 +21,11 @@ def map_inexact(
     """``f(leaf, *rest_leaves)`` where all are floating-point or complex, else leaf."""
 
     def map_leaf(*leaves: object) -> object:
-        if not all(map(_is_inexact, leaves)):
+        if not all(map(is_inexact, leaves)):
             return leaves[0]
         return f(*map(jnp.asarray, leaves))
 
-    return jax.tree.map(map_leaf, tree, *rest, is_leaf=_is_empty)
+    return jax.tree.map(map_leaf, tree, *rest, is_leaf=is_empty)
 
 
 def init_inexact(
@@ -33,7 +33,7 @@ def init_inexact(
 ) -> optax.Params:
     """``f(leaf)`` for floating-point or complex leaves, ``MaskedNode()`` for others."""
     return jax.tree.map(
-        lambda leaf: f(leaf) if _is_inexact(leaf) else optax.MaskedNode(), params
+        lambda leaf: f(leaf) if is_inexact(leaf) else optax.MaskedNode(), params
     )
 
 
@@ -49,7 +49,9 @@ def zero_accumulators(
 
 
 def accumulator_dtype_for(
-    leaf: jax.typing.ArrayLike, accumulator_dtype: jax.typing.DTypeLike | None = None
+    leaf: jax.typing.ArrayLike,
+    accumulator_dtype: jax.typing.DTypeLike | None = None,
+    name: str = "accumulator_dtype",
 ) -> jnp.dtype:
     """The dtype in which to accumulate ``leaf``: at least float32 unless given.
 
@@ -58,9 +60,17 @@ def accumulator_dtype_for(
     dtype = jnp.result_type(leaf)
     if accumulator_dtype is None:
         return at_least_float32(dtype)
-    accumulator_dtype = jax.dtypes.canonicalize_dtype(accumulator_dtype)
+    wanted = jnp.dtype(accumulator_dtype)
+    accumulator_dtype = jax.dtypes.canonicalize_dtype(wanted)
+    if accumulator_dtype != wanted:
+        raise ValueError(
+            f"{name}={wanted} needs jax_enable_x64, without which JAX has "
+            f"{accumulator_dtype} at most."
+        )
     if jnp.issubdtype(dtype, jnp.complexfloating):
-        return jnp.promote_types(accumulator_dtype, jnp.complex64)
+        return jnp.dtype(
+            jnp.complex128 if accumulator_dtype == "float64" else "complex64"
+        )
     return accumulator_dtype
 
 
@@ -69,12 +79,22 @@ def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else dtype
 
 
-def _is_empty(leaf: object) -> bool:
+def path_name(path: tuple[jax.tree_util.KeyEntry, ...]) -> str:
+    """The keys from the root, joined by slashes: ``"decoder/0/kernel"``."""
+    # The variables of Flax NNX hold their array as an attribute: "kernel", "value".
+    if path and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def is_empty(leaf: object) -> bool:
+    """Whether a leaf stands for no array: ``None`` or masked."""
     return leaf is None or isinstance(leaf, optax.MaskedNode)
 
 
-def _is_inexact(leaf: object) -> bool:
-    if _is_empty(leaf):
+def is_inexact(leaf: object) -> bool:
+    """Whether a leaf is a floating-point or complex number or array."""
+    if is_empty(leaf):
         return False
     dtype = leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
     return bool(jnp.issubdtype(dtype, jnp.inexact))

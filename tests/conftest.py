@@ -1,7 +1,9 @@
 """Strict modes for all tests, and where the real data are."""
 
 import http.server
+import importlib.util
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -14,10 +16,16 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax
 import pytest
 
+from experiments.data.encoder import PACKAGE
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# As in a terminal: under nohup, which has it ignored, tests of it would fail.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPOSITORY = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("GROKFAST_SHARED", REPOSITORY.parent / "shared"))
+# Where GROKFAST_DATA is not set: a folder beside the project.
+DATA = Path(os.environ.get("GROKFAST_DATA", REPOSITORY.parent / "shared" / "data"))
+WHERE = "GROKFAST_DATA names the directory of data sets, by default ../shared/data"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,15 +38,24 @@ def forget_programs():
     jax.clear_caches()
 
 
+def existing(*paths: Path) -> Path:
+    """The first of some paths that there is; the test is skipped if there is none."""
+    for path in paths:
+        if path.exists():
+            return path
+    pytest.skip(f"{paths[0].name} is not there: {WHERE}")
+
+
 @pytest.fixture
 def parity_record():
-    """Path of a recorded run of the published implementation, by its filter."""
+    """Path of a recorded run of the published implementation, by its name.
+
+    It is in a folder ``parity`` of the data directory, or beside that.
+    """
 
     def find(name: str) -> Path:
-        path = SHARED / "parity" / f"trace_{name}_seed0.npz"
-        if not path.exists():
-            pytest.skip(f"real data not there: {path.name}")
-        return path
+        places = (DATA / "parity", DATA.parent / "parity")
+        return existing(*(place / f"{name}_seed0.npz" for place in places))
 
     return find
 
@@ -46,14 +63,15 @@ def parity_record():
 @pytest.fixture
 def real_data():
     """Path of a real data set, by the name of its folder."""
+    return lambda name: existing(DATA / name)
 
-    def find(name: str) -> Path:
-        path = SHARED / "data" / name
-        if not path.is_dir():
-            pytest.skip(f"real data not there: {name}")
-        return path
 
-    return find
+@pytest.fixture
+def default_encoder():
+    """The package of glue's default encoder; the test is skipped if it is not there."""
+    if importlib.util.find_spec(PACKAGE.replace("-", "_")) is None:
+        pytest.skip(f"{PACKAGE} is not installed")
+    return PACKAGE
 
 
 @pytest.fixture

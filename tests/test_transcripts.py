@@ -24,7 +24,7 @@ def test_exit_codes_are_those_of_a_shell(transcripts, script, tmp_path):
     code = subprocess.run(
         ["bash", "-c", f"bash -c '{script}' 2> /dev/null; echo $?"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     ).stdout.split()[-1]
     text = transcripts.session(f"bash -c '{script}'", tmp_path)
     assert (f"[$? = {code}]" in text) == (code != "0")

@@ -5,15 +5,17 @@ Exit codes: 0 done, 1 stopped by an error of the system (such as a full disk),
 """
 
 import importlib
+import os
 import sys
 
 import click
 import jax
 
 from experiments.data.source import DataError
-from experiments.host.signals import sigterm_as_interrupt
+from experiments.host.signals import ends_as_interrupts
 from experiments.records.run import RecordError
 from experiments.records.status import Exit
+from experiments.screen.outlet import outlets
 
 _VERBS = {
     "train": "train:train",
@@ -22,6 +24,8 @@ _VERBS = {
     "show": "read:show",
     "plot": "read:plot",
     "compare": "read:compare",
+    "report": "report:report",
+    "sample": "sample:sample",
     "response": "filters:show_response",
     "spectrum": "filters:show_spectrum",
     "grok": "studies:grok",
@@ -60,10 +64,22 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; errors become one line on stderr and an exit code."""
+    """Run the command line; errors become one line on stderr and an exit code.
+
+    What cannot be shown changes nothing, nor does a reader who has seen enough. What
+    cannot be written, to a full disk for example, is an error once all else is done.
+    """
+    with outlets() as output_error:
+        code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+        if (error := output_error()) and code == Exit.DONE:
+            _tell(f"the output is not whole: {error.strerror}")
+            code = Exit.SYSTEM_ERROR
+        return code
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        with sigterm_as_interrupt():
+        with ends_as_interrupts():
             code = cli.main(
                 arguments, "python -m experiments", standalone_mode=False, obj=arguments
             )
@@ -72,16 +88,35 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(error.format_message())
         return Exit.USAGE_ERROR
     except click.ClickException as error:
-        message = " ".join(error.format_message().split())
-        click.echo(f"error: {message}", err=True)
+        _tell(" ".join(error.format_message().split()))
         return Exit.USAGE_ERROR
     except (DataError, RecordError) as error:
-        click.echo(f"error: {error}", err=True)
+        _tell(str(error))
         return Exit.USAGE_ERROR
     except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        message = str(error).splitlines()[0] if str(error) else "out of memory"
-        click.echo(f"error: {message}", err=True)
+        _tell(str(error).splitlines()[0] if str(error) else "out of memory")
         return Exit.SYSTEM_ERROR
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: the same command, without --force, goes on.", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:  # Click's is made of Python's
+        notes = getattr(error.__cause__ or error, "__notes__", [])
+        click.echo(": ".join(["Interrupted", *notes]), err=True)
         return Exit.INTERRUPTED
+    except (RuntimeError, AssertionError):
+        if (problem := _no_device()) is None:
+            raise
+        click.echo(f"error: {problem}", err=True)
+        return Exit.SYSTEM_ERROR
+
+
+def _no_device() -> str | None:
+    """Why JAX has no device, if it has none: it says so wherever one is first used."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        why = (str(error).splitlines() or ["none of that kind is known here"])[0]
+        platforms = os.environ.get("JAX_PLATFORMS") or "any platform"
+        return f"JAX has no device of {platforms} (JAX_PLATFORMS): {why}"
+    return None
+
+
+def _tell(message: str) -> None:
+    click.echo(f"error: {message}", err=True)

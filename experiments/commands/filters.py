@@ -76,7 +76,7 @@ def show_response(
             for name, text in response.MEASURES.items()
         ],
     )
-    print(f"wrote {output}")
+    print(f"wrote {console.place(output)}")
 
 
 def _tell_idle(ctx: click.Context, names: tuple[str, ...]) -> None:
@@ -121,6 +121,7 @@ def _usage_errors(prefix: str = "") -> Iterator[None]:
 def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
     """Power spectrum of a RUN's gradient, memorising and generalising.
 
+    Of a run that never generalised, the second phase is all that came after fitting.
     The run must have been trained with --gradient-projections. The table tells which
     share of the gradient's power is slow, below the −3 dB frequency of the run's
     low-pass (without filter: of the EMA with α 0.98), before and after the filter.
@@ -160,4 +161,4 @@ def show_spectrum(run: Path, output: Path, as_json: bool) -> None:
         ],
     )
     print(f"estimated from segments of {found[0].segment} steps")
-    print(f"wrote {output}")
+    print(f"wrote {console.place(output)}")

@@ -252,7 +252,11 @@ def _cut_off(settings: Sequence[Settings]) -> list[str]:
     for each in settings:
         optimizer, steps = each.config.optimizer, each.budget.steps
         ends = optimizer.warmup_steps + optimizer.schedule_steps
-        if optimizer.schedule != "constant" and ends > steps:
+        published = each.config.task.defaults  # CIFAR's end before their schedule
+        chosen = (optimizer.warmup_steps, optimizer.schedule_steps, steps) != tuple(
+            published.get(name) for name in ("warmup_steps", "schedule_steps", "steps")
+        )
+        if optimizer.schedule != "constant" and ends > steps and chosen:
             return [
                 f"the learning rate's schedule ends at step {ends:,}, the run at "
                 f"{steps:,}: --schedule-steps"
@@ -274,10 +278,10 @@ def option_type(field: dataclasses.Field) -> Any:
         return NearestChoice(meta["choices"])
     if len(kinds) > 1:
         return NumberOrText()
-    if kinds == [bool]:
-        return bool
+    if kinds in ([bool], [str]):
+        return kinds[0]
     if kinds == [Path]:
-        return click.Path(path_type=Path, file_okay=False)
+        return click.Path(path_type=Path)  # what it must be is the data's to say
     low = meta["above"] if meta["above"] is not None else meta["minimum"]
     high = meta["below"] if meta["below"] is not None else meta["maximum"]
     range_type = click.IntRange if kinds == [int] else click.FloatRange

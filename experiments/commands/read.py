@@ -1,63 +1,90 @@
 """Verbs that read records and train nothing: list, show, plot, compare."""
 
-import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from experiments.commands import listed
 from experiments.commands.results import show_sweep
 from experiments.commands.shared import json_option, picture_option
-from experiments.files import json_text
-from experiments.methods.named import did_you_mean, filters_of, in_effect
+from experiments.files import json_text, where_allowed
+from experiments.methods.named import did_you_mean, in_effect
 from experiments.pictures.curves import plot_comparison, plot_curves
-from experiments.records.run import RecordError, RunDirectory, find_runs
+from experiments.records.run import RecordError, RunDirectory
 from experiments.records.sweep import SweepDirectory
-from experiments.results.milestones import milestones
-from experiments.results.numbers import short
+from experiments.results import listing
+from experiments.results.conditions import Condition
+from experiments.results.table import label as in_words
+from experiments.results.table import telling
 from experiments.screen import console
 
 _RUN = click.Path(exists=True, file_okay=False, path_type=Path)
-_LISTED = {"t_fit_99": "fit 99", "t_gen_99": "gen 99"}
 
 
 @click.command("list")
 @click.argument("root", type=_RUN, default=Path("runs"))
+@click.option("--lanes", is_flag=True, help="A line for every lane of a sweep.")
+@click.option(
+    "--filter",
+    "wanted",
+    metavar="CONDITION",
+    multiple=True,
+    help="Only runs and lanes with KEY=VALUE[,VALUE…], KEY!=VALUE, KEY<NUMBER, … of a "
+    "column, setting or result. Given several times, all must hold.",
+)
+@click.option(
+    "--sort", metavar="COLUMN", help="Order by this column, setting or result."
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
 @json_option
-def list_runs(root: Path, as_json: bool) -> None:
-    """List the runs below ROOT (default: runs) with settings, state and milestones."""
-    runs = [_describe(run) for run in find_runs(root)]
+def list_runs(
+    root: Path,
+    lanes: bool,
+    wanted: tuple[str, ...],
+    sort: str | None,
+    reverse: bool,
+    as_json: bool,
+) -> None:
+    """List the runs below ROOT (default: runs) with settings, state and milestones.
+
+    A sweep is one line: how many lanes, how many of them are over, and how many reached
+    what they are compared by; its steps are the most of any lane, its milestones
+    medians. Named itself, or with --lanes, it is told lane by lane.
+
+        python -m experiments list --filter 'lamb>=2' --sort gen_99
+    """
+    runs = listing.describe_all(root)
+    found, extra = _ordered(runs, root, lanes, wanted, sort, reverse)
     if as_json:
-        print(json_text(runs))
+        print(json_text(found))
         return
-    columns = (
-        "run",
-        "task",
-        "filter",
-        "decay",
-        "seed",
-        "state",
-        "steps",
-        *_LISTED.values(),
-    )
-    console.print_table(
-        f"{len(runs)} runs below {root}",
-        columns,
-        [
-            [
-                Path(run["run"]).relative_to(root),
-                run["config"].get("operation", run["config"]["task"]),
-                _filters(run["config"]),
-                run["config"]["weight_decay"],
-                run["config"]["seed"],
-                run["state"],
-                run["steps"],
-                *(run["milestones"].get(name) for name in _LISTED),
-            ]
-            for run in runs
-        ],
-    )
+    if found:
+        listed.print_lines(found, extra, root, wanted)
+    else:
+        listed.say_what_there_is(runs, root, wanted)
+
+
+def _ordered(
+    runs: list[listing.Described],
+    root: Path,
+    lanes: bool,
+    wanted: tuple[str, ...],
+    sort: str | None,
+    reverse: bool,
+) -> tuple[list[listing.Described], list[str]]:
+    """The lines that are asked for, in order, and the columns that were named."""
+    try:
+        conditions = [Condition.parse(text) for text in wanted]
+        found = listing.chosen(runs, conditions)
+        found = found if lanes else listing.together(root, found)
+        extra = [listing.resolved(c.name, runs, "--filter") for c in conditions]
+        if sort is None:
+            return (found[::-1] if reverse else found), extra
+        name = listing.resolved(sort, runs, "--sort")
+        return listing.in_order(found, name, reverse=reverse), [name, *extra]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @click.command()
@@ -75,19 +102,23 @@ def show(run: Path, as_json: bool) -> None:
         return
     record = _open(run)
     if as_json:
-        print(json_text(_describe(record)))
+        print(json_text(listing.describe(record)))
         return
     config = in_effect(record.config())
     console.print_table("Settings", ("", "value"), list(config.items()))
     if record.summary_file.exists():
-        console.print_summary(record.summary(), record.facts().milestones, run)
+        # Those that were recorded may be of an earlier definition.
+        summary = record.summary() | {
+            "milestones": listing.describe(record)["milestones"]
+        }
+        console.print_summary(summary, record.facts().milestones, run)
     else:
-        described = _describe(record)
+        described = listing.describe(record)
         print(f"{described['state']}, at step {described['steps']}")
     if not record.has_curves():
-        with contextlib.suppress(PermissionError):  # an archive
+        with where_allowed():
             plot_curves(record)
-            console.say(f"wrote {record.curves_file}")
+            console.say(f"wrote {console.place(record.curves_file)}")
 
 
 @click.command()
@@ -98,7 +129,7 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
     """Draw the curves of several RUNS in one picture, from their records alone."""
     records = [_open(path) for path in runs]
     configs = [in_effect(record.config()) for record in records]
-    differing = _differing(configs)
+    differing = telling(configs, _differing(configs))
     if by is not None:
         known = set(configs[0]).intersection(*configs)
         if by not in known:
@@ -108,12 +139,12 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
         differing = [by]
     labelled: dict[str, RunDirectory] = {}
     for record, config in zip(records, configs, strict=True):
-        label = ", ".join(f"{name} {config.get(name)}" for name in differing)
+        label = in_words(config, differing)
         if not label or label in labelled:
-            label = f"{label} ({record.path.name})".strip()
+            label = f"{label} ({record.path.name})" if label else record.path.name
         labelled[label] = record
     plot_comparison(labelled, output, f"{configs[0]['task']}, {len(records)} runs")
-    print(f"wrote {output}")
+    print(f"wrote {console.place(output)}")
 
 
 @click.command()
@@ -123,14 +154,18 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs: the settings that differ, and milestones side by side."""
     records = [_open(path) for path in (first, second)]
-    runs = [_describe(record) for record in records]
+    runs = [listing.describe(record) for record in records]
     configs = [run["config"] for run in runs]
     settings = {n: [c.get(n) for c in configs] for n in _differing(configs)}
     results: dict[str, list[Any]] = {
         "state": [run["state"] for run in runs],
         "steps": [run["steps"] for run in runs],
     }
-    words = {n for r in records for n in console.words_of(r.facts().milestones)}
+    words = {
+        name: text
+        for record in records
+        for name, text in console.words_of(record.facts().milestones).items()
+    }
     found = {n: 0 for run in runs for n in run["milestones"] if n in words}
     results |= {n: [run["milestones"].get(n) for run in runs] for n in found}
     names = {name for run in runs for name in run["final"]} - {"step"}
@@ -138,8 +173,10 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     if as_json:
         print(json_text({"settings": settings, "results": results}))
         return
-    header = ("", first.name, second.name)
+    header = ("", console.place(first.name), console.place(second.name))
     for title, rows in (("Settings that differ", settings), ("Results", results)):
+        if rows is results:
+            rows = {words.get(n, n.replace("_", " ")): v for n, v in rows.items()}
         cells = [[name, *values] for name, values in rows.items()]
         console.print_table(title, header, cells)
 
@@ -155,28 +192,6 @@ def _open(path: Path) -> RunDirectory:
     return record
 
 
-def _describe(run: RunDirectory) -> dict[str, Any]:
-    """Settings, state and results of a run, whatever its state."""
-    metrics = run.metrics()
-    return {
-        "run": str(run.path),
-        "config": in_effect(run.config()),
-        "state": run.status(),
-        "steps": int(metrics["step"][-1]) if metrics else 0,
-        "milestones": milestones(metrics, run.facts().milestones),
-        "final": {name: float(values[-1]) for name, values in metrics.items()},
-    }
-
-
 def _differing(configs: list[dict[str, Any]]) -> list[str]:
     names = {name: None for config in configs for name in config}
     return [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
-
-
-def _filters(config: Mapping[str, Any]) -> str:
-    """Names and, of each, the two numbers that matter most: ``ema 0.98/2``."""
-    texts = []
-    for each in filters_of(config):
-        first, second, *_ = each.in_effect().values()
-        texts.append(f"{each.name} {short(first)}/{short(second)}")
-    return "+".join(texts) or "none"

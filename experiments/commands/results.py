@@ -1,46 +1,62 @@
 """The results of a sweep: table and pictures from the records, and what seeds say."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from experiments.files import json_text
+from experiments.files import json_text, where_allowed
 from experiments.pictures.sweep import plot_sweep
 from experiments.records.sweep import SweepDirectory
+from experiments.results.milestones import is_time
 from experiments.results.numbers import short
-from experiments.results.table import by_setting, is_time, milestone_of, swept, table
+from experiments.results.table import by_setting, milestone_of, swept, table, words_of
 from experiments.screen import console
+from experiments.screen.fit import fitting, say_left_out
 
 _ROWS = 20
+_ORDER = ("median", "reached", "unfinished", "at the end", "range", "lanes")
+"""Columns that stay where there is no room for all, after the settings."""
 
 
 def show_sweep(directory: SweepDirectory, as_json: bool) -> pl.DataFrame:
-    """Write table and pictures from the records, and print what the seeds say."""
+    """Write table and pictures from the records, and print what the seeds say.
+
+    In an archive, where nothing may be written, it is printed alone.
+    """
     lanes = directory.lanes()
     frame = table(lanes)
-    directory.write_table(frame)
     milestone = milestone_of(frame, lanes[0].facts())
-    pictures = plot_sweep(directory.path, frame, milestone)
+    words = words_of(milestone, frame, lanes[0].facts())
+    written: list[Path] = []
+    with where_allowed():
+        directory.write_table(frame)
+        pictures = plot_sweep(directory.path, frame, milestone, words)
+        written = [directory.table_file, *pictures]
     rows = by_setting(frame, milestone)
     if as_json:
         counts = dict(frame["status"].value_counts().iter_rows())
         found = {"sweep": str(directory.path), "lanes": len(frame), "status": counts}
         print(json_text(found | {"milestone": milestone, "settings": rows}))
         return frame
-    _print_settings(frame, rows, milestone)
+    _print_settings(frame, rows, words, is_time(milestone))
     for status, count in sorted(frame["status"].value_counts().iter_rows()):
         print(f"{count:5} {status}")
-    if "seconds" in frame.columns:
-        print(f"{frame['seconds'].sum() or 0:,.0f} seconds, summed over the lanes")
-    print("wrote", ", ".join(map(str, [directory.table_file, *pictures])))
+    compiling = sum(lane.compile_seconds() for lane in lanes)
+    print(
+        f"{frame['seconds'].sum() or 0:,.0f} seconds, summed over the lanes, "
+        f"{compiling:,.0f} of them compiling"
+    )
+    if written:
+        print("wrote", ", ".join(map(console.place, written)))
     return frame
 
 
 def _print_settings(
-    frame: pl.DataFrame, rows: list[dict[str, Any]], milestone: str
+    frame: pl.DataFrame, rows: list[dict[str, Any]], words: str, timed: bool
 ) -> None:
-    names, timed = swept(frame), is_time(milestone)
+    names = swept(frame)
     columns = [*names, "lanes", *(["reached"] if timed else [])]
     columns += ["median", "range", "at the end"]
     unfinished = any(row["unfinished"] for row in rows)
@@ -53,11 +69,15 @@ def _print_settings(
         own = [row[name] for name in names]
         last = [row["unfinished"]] if unfinished else []
         cells.append([*own, row["lanes"], *reached, *_times(row), row["final"], *last])
+    columns += ["unfinished"] if unfinished else []
+    order = [name for name in _ORDER if name in columns[len(names) :]]
+    shown = fitting(columns, cells, order)
     console.print_table(
-        f"{len(frame)} lanes of {frame['task'][0]}, {count}: {milestone}",
-        [*columns, *(["unfinished"] if unfinished else [])],
-        cells,
+        f"{len(frame)} lanes of {frame['task'][0]}, {count}: {words}",
+        [columns[i] for i in shown],
+        [[row[i] for i in shown] for row in cells],
     )
+    say_left_out(columns, shown)
 
 
 def _times(row: Mapping[str, Any]) -> list[str | None]:
@@ -65,8 +85,8 @@ def _times(row: Mapping[str, Any]) -> list[str | None]:
     values = row["values"]
     if not values:
         return [None, None]
-    known = [value for value in values if value is not None]
-    median = "never" if row["median"] is None else short(row["median"])
+    known = [float(value) for value in values if value is not None]
+    median = "never" if row["median"] is None else short(float(row["median"]))
     if not known:
         return [median, None]
     largest = short(max(known)) if len(known) == len(values) else "never"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from experiments.files import expanded
 from experiments.pictures import FORMATS
 
 Decorator = Callable[[Any], Any]
@@ -30,6 +31,7 @@ def run_dir_option(default: str) -> Decorator:
     return click.option(
         "--run-dir",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=lambda ctx, param, path: path and expanded(path),
         help=f"Where to record. [default: {default}]",
     )
 
@@ -43,7 +45,7 @@ def picture_option(default: str) -> Decorator:
             raise click.UsageError(
                 f"--output must end in {', '.join(FORMATS)}, got {path}."
             )
-        return path
+        return expanded(path)
 
     return click.option(
         "--output",

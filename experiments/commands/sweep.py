@@ -27,7 +27,7 @@ from experiments.settings.axes import combinations, options_of
 from experiments.settings.config import Settings
 from experiments.settings.flat import sweep_name, values_of
 from experiments.settings.task import Task
-from experiments.studies.runs import read_options, train_lanes
+from experiments.studies.runs import GOES_ON, read_options, train_lanes
 from experiments.tasks import TASKS
 
 _ROWS = 40
@@ -188,7 +188,7 @@ def _add(task: type[Task]) -> None:
         frame = show_sweep(directory, as_json)
         if frame["status"].is_in(UNFINISHED).any():
             if not as_json:
-                console.say("Interrupted: the same command, without --force, goes on.")
+                console.say(f"Interrupted: {GOES_ON}")
             ctx.exit(Exit.INTERRUPTED)
 
 
@@ -225,4 +225,4 @@ def _print_plan(
         f"{len(settings)} lane{'s' * (len(settings) > 1)}, {programs} "
         f"program{'s' * (programs > 1)}, {steps:,} steps at most; {way}"
     )
-    console.say(f"Would be recorded in {directory.path}")
+    console.say(f"Would be recorded in {console.place(directory.path)}")

@@ -24,7 +24,7 @@ from experiments.screen import console
 from experiments.settings.config import Settings
 from experiments.settings.flat import values_of
 from experiments.settings.task import Data, Task
-from experiments.studies.runs import train_run
+from experiments.studies.runs import GOES_ON, train_run
 from experiments.tasks import TASKS
 
 
@@ -99,7 +99,7 @@ def _add(task: type[Task]) -> None:
         else:
             console.print_summary(summary, run.facts().milestones, run.path)
             if summary["status"] == Status.INTERRUPTED:
-                console.say("Interrupted: the same command, without --force, goes on.")
+                console.say(f"Interrupted: {GOES_ON}")
         ctx.exit(exit_code(summary["status"]))
 
 
@@ -127,14 +127,12 @@ def _print_plan(
         return
     console.print_table("Settings", ("", "value"), list(values_of(settings).items()))
     rows: list[list[Any]] = [[f"parameters ({config.training.dtype})", parameters]]
-    rows += [
-        [f"{name}: MiB", f"{size / 2**20:.2f}"]
-        for name, size in sizes._asdict().items()
-    ]
-    rows.append(["expected memory: MiB", f"{memory / 2**20:.2f}"])
+    names = ("parameters", "filter", "total")
+    rows += [[name, limits.in_units(getattr(sizes, name))] for name in names]
+    rows.append(["expected memory", limits.in_units(memory)])
     console.print_table(
         "Parameters, state of filter and run, and all that training needs",
         ("", "value"),
         rows,
     )
-    console.say(f"Would be recorded in {run.path}")
+    console.say(f"Would be recorded in {console.place(run.path)}")

@@ -4,32 +4,33 @@ Sources: Ramakrishnan et al., Scientific Data 1, 140022 (2014); Wu et al., Molec
 arXiv 1703.00564 (the structure file); node features of Gilmer et al., arXiv 1704.01212.
 The molecules are those that PyTorch Geometric keeps, in its order: all 133,885 without
 the 3,054 of ``uncharacterized.txt``. They come from prepared arrays,
-``qm9_first<n>_graphs.npz``, or from the raw files, whose conversion is kept in the
-user's cache under such a name. The checksum of ``uncharacterized.txt`` is the one that
-TensorFlow Datasets has registered; those of the other two are as other projects report
-them: their sizes are not published.
+``qm9_first<n>_graphs.npz``, or from the raw files, packed or not, whose conversion is
+kept in the user's cache under such a name. The checksum of ``uncharacterized.txt`` is
+the one that TensorFlow Datasets has registered; those of the other two are as other
+projects report them: their sizes are not published.
 """
 
 import io
 import re
-import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-import filelock
 import numpy as np
 
 from experiments.data import qm9_raw
 from experiments.data.source import (
     DataError,
     DataFile,
+    Located,
     cache_directory,
-    check,
+    first_sound,
     locate,
     places,
 )
 from experiments.files import write_whole
+from experiments.lock import acquired
 
 MOLECULES = 130_831
 """Number of molecules that PyTorch Geometric keeps."""
@@ -42,17 +43,20 @@ RAW_FILES = (
         "gdb9.sdf",
         "98c4e97d50ac549b8c9f0b2114b348a9a944718e17e50d9a724b729f1deaa28e",
         _ARCHIVE,
+        archives=("gdb9.tar.gz",),
     ),
     DataFile(
         "gdb9.sdf.csv",
         "73a67793e3cfa9660f001278bd019c143f57e4785db537a01811cf2ce72aa7eb",
         _ARCHIVE,
+        archives=("gdb9.tar.gz",),
     ),
     DataFile(
         "uncharacterized.txt",
         "3aa5115d540b356de94791d4a74c3bf1ed91c469ecf52a4f5d7cc0506fe02e24",
         "https://springernature.figshare.com/ndownloader/files/3195404",
         486_752,
+        other_names=("3195404",),
     ),
 )
 
@@ -85,9 +89,9 @@ def load_qm9(
     Args:
       molecules: how many, 1 … 130,831.
       data_dir: directory with ``qm9_first<n>_graphs.npz``, n ≥ ``molecules``, or with
-        the three raw files (needs the extra ``qm9``), in it or in its folder ``qm9``.
-        None: that of ``GROKFAST_DATA``, else the user's cache.
-      download: fetch raw files that are missing; needs the extra ``tfds`` too.
+        the three raw files (needs RDKit), packed or not, in it, in its folder ``qm9``
+        or in ``QM9/raw``. None: that of ``GROKFAST_DATA``, else the user's cache.
+      download: fetch raw files that are missing; needs TensorFlow Datasets too.
 
     Returns:
       ``node_ptr``, ``edge_ptr``, ``edge_ptr_clean`` [molecules + 1] int32; ``x``,
@@ -100,33 +104,34 @@ def load_qm9(
     Raises:
       ValueError: ``molecules`` is out of range.
       DataError: files are missing, damaged or others than the published ones, hold
-        too few molecules, or could not be fetched; an extra is not installed.
+        too few molecules, or could not be fetched; RDKit is not installed.
     """
     if not 1 <= molecules <= MOLECULES:
         raise ValueError(f"molecules must be 1 … {MOLECULES}, got {molecules}.")
-    prepared = _prepared((*places("qm9", data_dir), cache_directory() / "qm9"))
-    if arrays := _read_first_sound(prepared, molecules):
+    prepared = _prepared([*places("qm9", data_dir), cache_directory() / "qm9"])
+    if enough := [each for each in prepared if each[0] >= molecules]:
+        arrays = first_sound(enough, lambda each: _read(each[1], each[0]))
         return _first(arrays, molecules)
     if download:
         qm9_raw.check_rdkit()
     try:
-        paths = locate("qm9", RAW_FILES, data_dir, download=download)
+        raw = locate("qm9", RAW_FILES, data_dir, download=download)
     except DataError as error:
         if not prepared:
             raise DataError(
-                f"{error}\nConverting them needs RDKit: pip install "
-                "'grokfast-jax[qm9]'. Prepared arrays, qm9_first<n>_graphs.npz, would "
-                "do instead, there or in the user's cache."
+                f"{error}\nConverting them needs RDKit: pip install rdkit. Prepared "
+                "arrays, qm9_first<n>_graphs.npz, would do instead, there or in the "
+                "user's cache."
             ) from None
         largest, path = max(prepared)
         raise DataError(
             f"{molecules:,} molecules of QM9 wanted, {path} holds {largest:,}; "
             f"for more, {error}"
         ) from None
-    return _convert(paths, molecules)
+    return _convert(raw, molecules)
 
 
-def _prepared(directories: tuple[Path, ...]) -> list[tuple[int, Path]]:
+def _prepared(directories: Sequence[Path]) -> list[tuple[int, Path]]:
     """Number of molecules and path of all prepared arrays, smallest first in each."""
     found = []
     for directory in directories:
@@ -139,42 +144,16 @@ def _prepared(directories: tuple[Path, ...]) -> list[tuple[int, Path]]:
     return found
 
 
-def _read_first_sound(
-    prepared: list[tuple[int, Path]], molecules: int
-) -> dict[str, np.ndarray] | None:
-    """Arrays of the first undamaged file that holds enough; None if none is so large.
-
-    Raises:
-      DataError: all that are large enough are damaged.
-    """
-    damaged: list[DataError] = []
-    for count, path in prepared:
-        if count >= molecules:
-            try:
-                arrays = _read(path, count)
-            except DataError as error:
-                damaged.append(error)
-            else:
-                for unused in damaged:
-                    warnings.warn(f"not used: {unused}", stacklevel=3)
-                return arrays
-    if damaged:
-        raise damaged[0]
-    return None
-
-
-def _convert(paths: list[Path], molecules: int) -> dict[str, np.ndarray]:
+def _convert(raw: Sequence[Located], molecules: int) -> dict[str, np.ndarray]:
     """Convert the raw files, once: the arrays go into the user's cache."""
     qm9_raw.check_rdkit()
     cache = cache_directory() / "qm9"
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / f"qm9_first{molecules}_graphs.npz"
-    with filelock.FileLock(cache / ".lock"):  # of two processes, one converts
+    with acquired(cache / ".lock"):  # of two processes, one converts
         if not target.exists():
-            for file, path in zip(RAW_FILES, paths, strict=True):
-                check(file, path)
+            structures, properties, left_out = (file.read() for file in raw)
             buffer = io.BytesIO()
-            structures, properties, left_out = paths
             arrays = qm9_raw.convert(structures, properties, left_out, molecules)
             np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
             write_whole(target, buffer.getvalue())

@@ -8,9 +8,9 @@ molecule as it was read.
 """
 
 import csv
+import io
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,20 @@ def check_rdkit() -> None:
         import rdkit  # noqa: F401
     except ImportError:
         raise DataError(
-            "to convert the raw files of QM9, install RDKit: "
-            "pip install 'grokfast-jax[qm9]'."
+            "to convert the raw files of QM9, install RDKit: pip install rdkit."
         ) from None
 
 
 def convert(
-    structures: Path, properties: Path, left_out: Path, molecules: int
+    structures: bytes, properties: bytes, left_out: bytes, molecules: int
 ) -> dict[str, np.ndarray]:
     """The first molecules that PyTorch Geometric keeps, as graphs.
 
     Args:
-      structures: ``gdb9.sdf``.
-      properties: ``gdb9.sdf.csv``, a row for each molecule, in the same order.
-      left_out: ``uncharacterized.txt``, numbers (from 1) of the molecules that did not
-        keep their bonds when their geometry was relaxed.
+      structures: contents of ``gdb9.sdf``.
+      properties: of ``gdb9.sdf.csv``, a row for each molecule, in the same order.
+      left_out: of ``uncharacterized.txt``, numbers (from 1) of the molecules that did
+        not keep their bonds when their geometry was relaxed.
       molecules: how many.
 
     Returns:
@@ -61,7 +60,7 @@ def convert(
         alpha.append(float(row["alpha"]))
     if len(alpha) < molecules:
         raise DataError(
-            f"{molecules:,} molecules of QM9 wanted, {structures} holds {len(alpha):,}."
+            f"{molecules:,} molecules of QM9 wanted, gdb9.sdf holds {len(alpha):,}."
         )
     clean_arrays = _concatenate(clean)
     del clean_arrays["node_ptr"]  # the atoms are the same
@@ -73,23 +72,25 @@ def convert(
 
 
 def _kept(
-    structures: Path, properties: Path, left_out: Path
+    structures: bytes, properties: bytes, left_out: bytes
 ) -> Iterator[tuple[Any, dict[str, str]]]:
     """Molecules with their properties, without those left out."""
     from rdkit import Chem, rdBase
 
     # A table with nine lines above and one below.
-    lines = left_out.read_text().splitlines()[9:-1]
+    lines = left_out.decode("utf-8").splitlines()[9:-1]
     skipped = {int(line.split()[0]) for line in lines}
-    supplier = Chem.SDMolSupplier(str(structures), sanitize=False, removeHs=False)
-    with rdBase.BlockLogs(), properties.open(newline="") as file:
-        rows = csv.DictReader(file)
+    supplier = Chem.ForwardSDMolSupplier(
+        io.BytesIO(structures), sanitize=False, removeHs=False
+    )
+    with rdBase.BlockLogs():
+        rows = csv.DictReader(io.StringIO(properties.decode("utf-8"), newline=""))
         for number, (molecule, row) in enumerate(zip(supplier, rows, strict=False), 1):
             name = row["mol_id"]
             if molecule is None or molecule.GetProp("_Name") != name:
                 raise DataError(
-                    f"{structures}: molecule {number} is damaged, or is not the "
-                    f"{name} of {properties.name}."
+                    f"gdb9.sdf: molecule {number} is damaged, or is not the {name} of "
+                    "gdb9.sdf.csv."
                 )
             if number not in skipped:
                 yield molecule, row

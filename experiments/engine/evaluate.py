@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.engine.state import Keys, TrainState, with_precision
 from experiments.settings.config import Config
-from experiments.settings.measure import Measure, Point
-from experiments.settings.task import Data
+from experiments.settings.measure import UNDEFINED, Measure, Point
+from experiments.settings.task import Data, Examples
 
-_EVALUATION_BATCH = 1024  # examples at most
 _STREAM = 0x4D454153  # keys of measures, apart from those that split() makes
 
 
@@ -29,11 +29,18 @@ class Evaluation(NamedTuple):
     measures: tuple[dict[str, jax.Array], ...]
 
     def row(self, due: Sequence[bool]) -> dict[str, Any]:
-        """All by name, NaN for what was not due."""
+        """All by name, NaN for what was not due and what is undefined."""
         found: dict[str, Any] = dict(self.scores)
         for values, is_due in zip(self.measures, due, strict=True):
-            found |= values if is_due else dict.fromkeys(values, math.nan)
+            for name, value in values.items():
+                found[name] = _or_nan(value) if is_due else math.nan
         return found
+
+
+def _or_nan(value: Any) -> Any:
+    """A number, or those of many lanes, on the host; NaN where it is undefined."""
+    undefined = np.asarray(value) == UNDEFINED
+    return np.where(undefined, math.nan, value)[()] if undefined.any() else value
 
 
 @jax.jit
@@ -41,11 +48,11 @@ class Evaluation(NamedTuple):
 def evaluate(
     config: Config, data: Data, state: TrainState, due: tuple[jax.Array, ...]
 ) -> Evaluation:
-    """Scores on the full splits, and measures.
+    """Scores on the full splits, or what the task scores of them, and measures.
 
     The rows of all splits go through the model as one list, in batches of about a
-    thousand: activations stay in the cache, the model is compiled once, not once a
-    split, and no example is copied but into its batch.
+    thousand or what the task bears: activations stay in the cache, the model is
+    compiled once, not once a split, and no example is copied but into its batch.
 
     Args:
       config: ``Config.traced()``.
@@ -55,30 +62,34 @@ def evaluate(
     """
     task, keys = config.task, Keys.from_seed(config.training.seed)
     splits = task.splits(data, keys.split)
+    data = task.with_split(data, splits)
+    model_state = task.evaluation_state(state.params, state.model_state, data, splits)
+    splits = task.scored(splits)
     rows = jnp.concatenate(list(splits.values()))
     count = len(rows)
-    batch_size = -(-count // -(-count // _EVALUATION_BATCH))
+    batch_size = -(-count // -(-count // task.evaluation_batch))
     padded = jnp.concatenate([rows, rows[: -count % batch_size]])
 
-    def values(rows: jax.Array) -> dict[str, jax.Array]:
-        examples = task.take(data, rows)
+    def values(examples: Examples) -> dict[str, jax.Array]:
         outputs, _ = task.forward(
-            state.params, state.model_state, examples, None, train=False
+            state.params, model_state, examples, None, train=False
         )
         return task.values(outputs, examples)
 
-    each = jax.lax.map(values, padded.reshape(-1, batch_size))
+    on_rows = functools.partial(task.on_examples, values, data)
+    each = jax.lax.map(on_rows, padded.reshape(-1, batch_size))
     each = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], each)
+    of_splits: dict[str, dict[str, jax.Array]] = {}
     scores: dict[str, jax.Array] = {}
     start = 0
-    for split, own in splits.items():
-        part = slice(start, start := start + len(own))
-        found = task.score(
-            {name: value[part] for name, value in each.items()}, config.training.dtype
-        )
+    for split, own_rows in splits.items():
+        part = slice(start, start := start + len(own_rows))
+        of_splits[split] = {name: value[part] for name, value in each.items()}
+        found = task.score(of_splits[split], config.training.dtype)
         scores |= {f"{split}_{name}": value for name, value in found.items()}
     key = jax.random.fold_in(jax.random.key(config.training.seed), _STREAM)
-    point = Point(task, data, splits, *state[1:], key)
+    own = state.params, model_state, state.opt_state
+    point = Point(task, data, splits, *own, key, state.step, of_splits)
     pairs = zip(config.measures, due, strict=True)
     return Evaluation(scores, tuple(_measured(m, point, is_due) for m, is_due in pairs))
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -71,9 +71,20 @@ def with_precision(function: Callable[P, R]) -> Callable[P, R]:
     return traced
 
 
-def double_precision_for(config: Config) -> contextlib.AbstractContextManager:
-    """Double precision allowed if the configuration asks for it."""
-    return jax.enable_x64(config.training.dtype == "float64")
+@contextlib.contextmanager
+def numerics_of(config: Config) -> Iterator[None]:
+    """JAX's settings that decide a run's numbers: of the record, not of the process.
+
+    Double precision where the configuration asks for it, and random numbers by JAX's
+    default generator: by another one a run would go on with another split, validated
+    on what it has seen.
+    """
+    with (
+        jax.enable_x64(config.training.dtype == "float64"),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+    ):
+        yield
 
 
 def in_dtype(tree: Params, dtype: str) -> Params:

@@ -65,7 +65,8 @@ def run_chunk(
     task, training = config.task, config.training
     keys = Keys.from_seed(training.seed)
     optimizer, loss = build_optimizer(config), mean_loss(task)
-    split = task.splits(data, keys.split)["train"]
+    splits = task.splits(data, keys.split)
+    data, split = task.with_split(data, splits), splits["train"]
     size = len(split)
     batch_size = min(training.batch_size, size)
     signs = None
@@ -88,7 +89,7 @@ def run_chunk(
 
             def on_rows(count: int) -> T:
                 rows = jax.lax.dynamic_slice_in_dim(order, batch * batch_size, count)
-                return function(task.take(data, split[rows]))
+                return task.on_examples(function, data, split[rows])
 
             if last_size == 0:
                 return on_rows(batch_size)

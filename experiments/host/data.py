@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from experiments.records.provenance import tree_sha256
 from experiments.settings.files import Files
 from experiments.settings.task import Data, Task
 
@@ -20,6 +21,7 @@ class DataSets:
         self._files = files
         self._lock = threading.Lock()
         self._loaded: dict[Any, Data] = {}
+        self._sha256: dict[Task, str] = {}
 
     def of(self, task: Task) -> Data:
         """A task's data, on the host."""
@@ -27,6 +29,12 @@ class DataSets:
             if task not in self._loaded:
                 self._loaded[task] = task.load(self._files)
             return self._loaded[task]
+
+    def sha256(self, task: Task) -> str:
+        """Checksum of a task's data, for the record."""
+        if task not in self._sha256:
+            self._sha256[task] = tree_sha256(self.of(task))
+        return self._sha256[task]
 
     def on(self, device: jax.Device, task: Task, dtype: str) -> Data:
         """A task's data, on a device, in double precision if that is the run's."""

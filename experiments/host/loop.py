@@ -9,17 +9,17 @@ killed goes on from its newest checkpoint, after the rows beyond it have been cu
 with the same numbers as if nothing had happened.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from experiments.engine.evaluate import Evaluation
 from experiments.engine.programs import EMPTY, Due, Program, SingleRun, Slots
-from experiments.engine.state import StepLog, TrainState, double_precision_for
-from experiments.host.limits import check_disk, state_bytes
+from experiments.engine.state import StepLog, TrainState, numerics_of
 from experiments.host.recorder import Recorder, Row
 from experiments.host.signals import stop_requests
 from experiments.records.checkpoint import Checkpoints, quiet_writer
@@ -67,17 +67,16 @@ def train(
     Returns:
       The summary, as written to ``summary.json``. Its ``status`` is "completed",
       "reached target", "diverged" (a loss was not finite; ``diverged_at_step`` says
-      where) or "interrupted" (SIGINT or SIGTERM; a second one stops at once).
+      where) or "interrupted" (Ctrl-C, SIGTERM, SIGHUP; a second Ctrl-C stops at once).
 
     Raises:
       OSError: the record cannot be written, the disk being full for example. What was
         written before is whole and can go on.
     """
     config = settings.config
-    check_disk(run.checkpoints, state_bytes(config, data).total)
     with (
         stop_requests() as stop_requested,
-        double_precision_for(config),
+        numerics_of(config),
         quiet_writer(),
     ):
         recorder = Recorder(settings, run, on_evaluation)
@@ -92,7 +91,7 @@ def train(
         if recorder.diverged_at is None:
             checkpoints.save(step, program.slots(), state)
         checkpoints.close()
-    return recorder.finish(step, state.params, arguments)
+        return recorder.finish(step, state.params, arguments)
 
 
 def train_lanes(
@@ -168,6 +167,8 @@ class _Lanes:
         self._recorders, self._program = recorders, program
         self._checkpoints, self._on_end = checkpoints, on_end
         self._pending: _Pending | None = None
+        self._called: set[Any] = set()
+        self._compiling = 0.0  # seconds since the last row
 
     def begin(self) -> None:
         """From the newest checkpoint; else from the start, evaluated first."""
@@ -181,6 +182,7 @@ class _Lanes:
             self._evaluate(None)
         for lane in self.occupied():
             self._recorders[lane].begin(None if restored is None else self.step)
+        self._compiling = 0.0  # the recorders' time begins here
         self._saved = self.step, time.monotonic()
 
     def occupied(self) -> list[int]:
@@ -195,7 +197,8 @@ class _Lanes:
         """Dispatch the next chunk, then record the one before."""
         first = self._recorders[self.occupied()[0]]
         length = first.boundary(self.step) - self.step
-        self.state, log = self._program.advance(self.slots, length, self.state)
+        with self._noting_compilation("advance", length):
+            self.state, log = self._program.advance(self.slots, length, self.state)
         self.step += length
         before, self._pending = self._pending, None
         self._evaluate(log)
@@ -204,8 +207,21 @@ class _Lanes:
     def _evaluate(self, log: StepLog | None) -> None:
         first = self._recorders[self.occupied()[0]]
         due = first.due(self.step, self._program.measures)
-        evaluation = self._program.evaluate(self.slots, self.state, due)
+        with self._noting_compilation("evaluate", due):
+            evaluation = self._program.evaluate(self.slots, self.state, due)
         self._pending = _Pending(self.step, self.slots, due, evaluation, log)
+
+    @contextlib.contextmanager
+    def _noting_compilation(self, *program: Any) -> Iterator[None]:
+        """A call returns before its result is there: the first one waits for a program.
+
+        Another lane may compile it; waiting for that counts too.
+        """
+        start, key = time.monotonic(), (len(self.slots), *program)
+        yield
+        if key not in self._called:
+            self._called.add(key)
+            self._compiling += time.monotonic() - start
 
     def record_pending(self) -> None:
         """Wait for the chunk that was dispatched last, and write its rows."""
@@ -218,10 +234,12 @@ class _Lanes:
         step, slots, due, *results = pending
         results = jax.device_get(results)
         lanes = len(occupied(slots))
+        compiling, self._compiling = self._compiling, 0.0
         for slot, lane in enumerate(slots):
             if lane != EMPTY:
                 evaluation, log = self._program.of_slot(results, slot)
-                self._recorders[lane].record(step, evaluation.row(due), log, lanes)
+                row = evaluation.row(due)
+                self._recorders[lane].record(step, row, log, lanes, compiling)
 
     def retire(self) -> None:
         """Give up the slots of lanes that are over."""

@@ -8,6 +8,7 @@ import numpy as np
 from experiments.engine.programs import Due
 from experiments.engine.state import StepLog
 from experiments.host.summary import Timer, summarize
+from experiments.records.provenance import revision
 from experiments.records.run import RecordError, RunDirectory
 from experiments.records.status import Status
 from experiments.settings.config import Settings
@@ -65,11 +66,17 @@ class Recorder:
             # A row off the grid ended a shorter run: more steps go on without it.
             is_extra = step % budget.eval_every and step < budget.steps
             self.run.cut(step, keep_row=not is_extra)
-        self._timer = Timer(self.run.seconds())
+        self.run.begin(revision(), anew=step is None)
+        self._timer = Timer(self.run.seconds(), self.run.compile_seconds())
         self.reached_at = self._first_reached()
 
     def record(
-        self, step: int, metrics: Mapping[str, Any], log: StepLog | None, lanes: int = 1
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        log: StepLog | None,
+        lanes: int = 1,
+        compiling: float = 0.0,
     ) -> None:
         """Write the row of an evaluation, unless the run had diverged before.
 
@@ -78,6 +85,7 @@ class Recorder:
           metrics: on the host.
           log: of the steps since the last evaluation, on the host; None for none.
           lanes: runs that shared the time since then.
+          compiling: seconds of it that went into compilation.
 
         Raises:
           RecordError: the row has other columns than those before it.
@@ -90,7 +98,10 @@ class Recorder:
         losses, projections = log or (np.empty(0), None)
         if projections is not None:
             self.run.append_projections(np.asarray(projections))
-        self.run.append(self._columns, row, self._timer.lap(step, lanes))
+        self._timer.lap(step, lanes, compiling)
+        self.run.append(
+            self._columns, row, self._timer.seconds(), self._timer.compiling()
+        )
         self._on_evaluation(row)
         self.diverged_at = _first_non_finite(step, row, np.asarray(losses))
         if self.reached_at is None and self._is_reached(row):

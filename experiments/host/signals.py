@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a request to stop while training, an interrupt elsewhere."""
+"""Ctrl-C, SIGTERM, a closed terminal: a request to stop; an interrupt elsewhere."""
 
 import contextlib
 import signal
@@ -10,17 +10,22 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request to stop after this chunk."""
+    """Turn these signals into a request to stop after this chunk, saved.
+
+    Only a second Ctrl-C is an interrupt: who closes a terminal may send several of the
+    others, and the run must still be saved.
+    """
     requests: list[int] = []
     previous: dict[int, Any] = {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
         requests.append(number)
-        signal.signal(number, previous[number])
+        if number == signal.SIGINT:
+            signal.signal(number, previous[number])
 
-    if _in_main_thread():  # elsewhere signals are not ours to handle
-        for number in (signal.SIGINT, signal.SIGTERM):
+    for number in [signal.SIGINT, *_ends()]:
+        if _in_main_thread():  # elsewhere signals are not ours to handle
             previous[number] = signal.signal(number, on_signal)
     try:
         yield lambda: bool(requests)
@@ -30,16 +35,31 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM as Ctrl-C, where training does not handle it: while compiling, say."""
+def ends_as_interrupts() -> Iterator[None]:
+    """The others as Ctrl-C, where training does not handle them: while compiling."""
     if not _in_main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        for each in previous:  # one is enough
+            signal.signal(each, signal.SIG_IGN)
+        signal.default_int_handler(number, frame)
+
+    previous = {n: signal.signal(n, on_signal) for n in _ends()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _ends() -> list[int]:
+    """Signals beside Ctrl-C that end a process: SIGTERM, and SIGHUP but with nohup."""
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
 
 
 def _in_main_thread() -> bool:

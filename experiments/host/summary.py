@@ -21,26 +21,33 @@ class Timer:
 
     Args:
       earlier: seconds of training before this process.
+      compiling: those of them that went into compilation.
     """
 
-    def __init__(self, earlier: float = 0.0):
-        self._seconds, self._last = earlier, time.perf_counter()
+    def __init__(self, earlier: float = 0.0, compiling: float = 0.0):
+        self._seconds, self._compiling = earlier, compiling
+        self._last = time.perf_counter()
         self._laps: list[tuple[int, float]] = []
 
-    def lap(self, step: int, lanes: int = 1) -> float:
-        """Seconds so far, noting that ``step`` has been reached.
+    def lap(self, step: int, lanes: int = 1, compiling: float = 0.0) -> None:
+        """Note that ``step`` has been reached.
 
-        Of the time since the last lap each of ``lanes`` runs at once has its share.
+        Of the time since the last lap, and of what of it went into compilation, each
+        of ``lanes`` runs at once has its share.
         """
         now = time.perf_counter()
         self._seconds += (now - self._last) / lanes
+        self._compiling += compiling / lanes
         self._last = now
         self._laps.append((step, self._seconds))
-        return self._seconds
 
     def seconds(self) -> float:
         """Seconds until the last lap."""
         return self._seconds
+
+    def compiling(self) -> float:
+        """Those of them that went into compilation."""
+        return self._compiling
 
     def ms_per_step(self, eval_every: int) -> float | None:
         """Median wall time per step, evaluations included.
@@ -74,11 +81,13 @@ def summarize(
         "milestone_resolution_steps": settings.budget.eval_every,
         "final": {name: values[-1].item() for name, values in metrics.items()},
         "seconds": round(timer.seconds(), 3),
+        "compile_seconds": round(timer.compiling(), 3),
         "ms_per_step": timer.ms_per_step(settings.budget.eval_every),
         "peak_memory_mib": provenance.peak_memory_mib(),
         "parameters": params and sum(p.size for p in jax.tree.leaves(params)),
         "parameters_sha256": params and provenance.tree_sha256(params),
         "device": provenance.device(),
         "versions": provenance.versions(),
+        **run.begun(),
         "command": shlex.join(["python", "-m", "experiments", *arguments]),
     }

@@ -17,14 +17,14 @@ import queue
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 
 from experiments.engine.programs import EMPTY, BatchOfLanes, Program, SingleRun
-from experiments.engine.state import double_precision_for
+from experiments.engine.state import numerics_of
 from experiments.host.data import DataSets
 from experiments.host.groups import (
     Lane,
@@ -94,7 +94,8 @@ def train_sweep(
 ) -> None:
     """Train every lane that is not finished yet.
 
-    Ctrl-C or SIGTERM stops it after the chunks under way, saved; a second one at once.
+    Ctrl-C, SIGTERM or SIGHUP stops it after the chunks under way, saved; a second
+    Ctrl-C at once.
 
     Args:
       sweep: where it is recorded.
@@ -108,17 +109,27 @@ def train_sweep(
     Raises:
       ValueError: there is no such way.
       RecordError: another process trains the sweep; nothing of it is changed.
-      OSError: a record cannot be written. All other lanes have been stopped, saved.
+      OSError: the checkpoints do not fit on the disk, before anything is written; or
+        a record cannot be written: all other lanes have been stopped, saved.
     """
     if way not in WAYS:
         raise ValueError(f"way must be one of {', '.join(WAYS)}, got {way!r}.")
+    directory = sweep.path / "groups"
+    left = [lane for lane in lanes if force or not lane.run.is_finished(lane.settings)]
+    workers, found = [], {}
+    if way == "placed":
+        workers = _workers(left, at_once or cores(), how)
+    elif left:
+        found = {directory / digest(g): g for g in groups(lanes, how.data.of)}
+    _check_disk(sweep, left, len(workers), found.values(), how)
     with contextlib.ExitStack() as stack:
         stack.enter_context(RunDirectory(sweep.path).lock())
         sweep.write_plan([lane.run for lane in lanes], command)
         waiting = []
         for lane in lanes:
             with lane.run.lock():
-                if lane.run.prepare(lane.settings, force=force):
+                sha256 = how.data.sha256(lane.settings.config.task)
+                if lane.run.prepare(lane.settings, sha256, force=force):
                     waiting.append(lane)
                 else:
                     how.progress.ended(lane.run.path.name, lane.run.summary())
@@ -127,15 +138,13 @@ def train_sweep(
         how = dataclasses.replace(how, stop_requested=stop_requested)
         # Lanes that another way, or a program of other lanes, left unfinished start
         # over: a checkpoint of theirs might be ahead of their rows one day.
-        directory = sweep.path / "groups"
         if way == "placed" or not waiting:
             _remove_groups(directory, keep=())
             _tell_which_start_over(waiting, {})
-            _train_placed(waiting, at_once or cores(), how)
+            _train_placed(waiting, workers, how)
             return
         for lane in waiting:
             shutil.rmtree(lane.run.checkpoints, ignore_errors=True)
-        found = {directory / digest(g): g for g in groups(lanes, how.data.of)}
         _remove_groups(directory, keep=() if force else found)
         _tell_which_start_over(waiting, found)
         for checkpoints, group in found.items():
@@ -143,7 +152,38 @@ def train_sweep(
         _remove_groups(directory, keep=found)
 
 
-def _train_placed(lanes: Sequence[Lane], cores: int, how: How) -> None:
+def _workers(lanes: Sequence[Lane], cores: int, how: How) -> list[jax.Device]:
+    """The devices that take a lane each: as many as there are lanes, at the most."""
+    devices = jax.devices()
+    if lanes and devices[0].platform == "cpu":
+        # Threads that share the one device run side by side, and share its programs.
+        devices = devices[:1] * min(cores, lanes_at_once(lanes, how.data.of))
+    return devices[: len(lanes)]
+
+
+def _check_disk(
+    sweep: SweepDirectory,
+    lanes: Sequence[Lane],
+    at_once: int,
+    groups: Iterable[Sequence[Lane]],
+    how: How,
+) -> None:
+    """The same for the lanes placed at one time, or for the largest group."""
+    sizes, notes = {}, 0
+    for lane in lanes:
+        config = lane.settings.config
+        size = state_bytes(config, how.data.of(config.task))
+        sizes[lane.run.path], notes = size.total, max(notes, size.notes)
+    sums = [sum(sizes.get(lane.run.path, 0) for lane in group) for group in groups]
+    placed = sum(sorted(sizes.values())[len(sizes) - at_once :])
+    replaced = [*(lane.run.checkpoints for lane in lanes), sweep.path / "groups"]
+    notes *= max(at_once, 1)  # the lanes of a group have one checkpoint
+    check_disk(sweep.path, max([placed, *sums]) + notes, replaced)
+
+
+def _train_placed(
+    lanes: Sequence[Lane], workers: Sequence[jax.Device], how: How
+) -> None:
     """Every worker takes the next lane that is left."""
     if not lanes:
         return
@@ -177,11 +217,6 @@ def _train_placed(lanes: Sequence[Lane], cores: int, how: How) -> None:
                 failed.set()
                 raise
 
-    devices = jax.devices()
-    if devices[0].platform == "cpu":
-        # Threads that share the one device run side by side, and share its programs.
-        devices = devices[:1] * min(cores, lanes_at_once(lanes, how.data.of))
-    workers = devices[: len(lanes)]
     pool = concurrent.futures.ThreadPoolExecutor(len(workers))
     futures = [pool.submit(work, device) for device in workers]
     pool.shutdown(wait=False)  # not by `with`: a second Ctrl-C must not wait for them
@@ -253,12 +288,10 @@ def _train_group(
 
     config = lanes[0].settings.config
     with contextlib.ExitStack() as stack:
-        stack.enter_context(double_precision_for(config))
+        stack.enter_context(numerics_of(config))
         for lane in lanes:
             stack.enter_context(lane.run.lock())
         directory.parent.mkdir(parents=True, exist_ok=True)
-        size = state_bytes(config, how.data.of(config.task)).total
-        check_disk(directory, len(lanes) * size)
         recorders = [Recorder(*lane, teller(lane.run)) for lane in lanes]
         program = program_of([lane.settings.config for lane in lanes])
         checkpoints = Checkpoints(directory)

@@ -1,7 +1,8 @@
 """Adam and AdamW as rows of the table of optimizers."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import jax
 import optax
 
 from experiments.settings.method import Optimizer
@@ -24,10 +25,21 @@ class Adam(Optimizer):
         1e-8, "Added to the root of the second moment.", minimum=0.0
     )
 
+    decayed: str = option(
+        "all",
+        "What decays: all parameters, or matrices, those of two axes or more, alone.",
+        choices=("all", "matrices"),
+    )
+
     def parts(self) -> tuple[optax.GradientTransformation, ...]:
         """L2, then Adam."""
         adam = optax.scale_by_adam(b1=self.beta1, b2=self.beta2, eps=self.epsilon)
-        return optax.add_decayed_weights(self.weight_decay), adam
+        mask = None if self.decayed == "all" else _are_matrices
+        return optax.add_decayed_weights(self.weight_decay, mask), adam
+
+
+def _are_matrices(params: Any) -> Any:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
 @options

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import optax
 
+from experiments.methods.norms import clip
 from experiments.methods.observe import observe
 from experiments.methods.projections import project
 from experiments.settings.config import Config
@@ -25,7 +26,7 @@ def build_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
     after: list[optax.GradientTransformation] = []
     if optimizer.clip_norm is not None:
         place = before if optimizer.clip_position == "before" else after
-        place.append(optax.clip_by_global_norm(optimizer.clip_norm))
+        place.append(clip(optimizer.clip_norm))
     return optax.chain(
         *before,
         *([project(projections)] if projections else []),

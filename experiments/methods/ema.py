@@ -35,7 +35,7 @@ class Ema(Filter):
         return grokfast_ema(
             self.alpha,
             self.lamb,
-            init=self.filter_init,
+            init=self.filter_init,  # type: ignore[arg-type]  # one of its choices
             start_step=self.start_step,
             normalize=self.normalize,
         )

@@ -36,7 +36,7 @@ class Ma(Filter):
         return grokfast_ma(
             self.window_size,
             self.lamb,
-            filter_type=self.filter_type,
+            filter_type=self.filter_type,  # type: ignore[arg-type]  # one of its choices
             warmup=self.filter_warmup,
             start_step=self.start_step,
             normalize=self.normalize,

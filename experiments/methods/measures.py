@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 import jax
-import optax
 
+from experiments.methods.norms import norm
 from experiments.methods.observe import MEASURES, ObservedState, state_of
 from experiments.settings.measure import Measure, Point
 from experiments.settings.options import options
@@ -45,7 +45,5 @@ def weight_norms(params: Params) -> dict[str, jax.Array]:
         keys = [jax.tree_util.keystr((key,), simple=True) for key in path]
         depth = 2 if len(keys) > 1 and keys[1].isdigit() else 1
         layers.setdefault("_".join(keys[:depth]), []).append(leaf)
-    norms = {
-        f"weight_norm_{name}": optax.tree.norm(tree) for name, tree in layers.items()
-    }
-    return {"weight_norm": optax.tree.norm(params), **norms}
+    norms = {f"weight_norm_{name}": norm(tree) for name, tree in layers.items()}
+    return {"weight_norm": norm(params), **norms}

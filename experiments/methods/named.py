@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.methods.adam import Adam, AdamW
+from experiments.methods.batches import BatchQuotient, RandomBatch
 from experiments.methods.ema import Ema
 from experiments.methods.lion import Lion
 from experiments.methods.ma import Ma
@@ -32,7 +33,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     cls.name: cls for cls in (Adam, AdamW, Sgd, Lion, SignSgd, Muon)
 }
 MEASURES_TABLE: dict[str, type[Measure]] = {
-    cls.name: cls for cls in (WeightNorm, FilterEffect)
+    cls.name: cls for cls in (WeightNorm, FilterEffect, BatchQuotient, RandomBatch)
 }
 
 M = TypeVar("M", bound=Options)

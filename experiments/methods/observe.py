@@ -6,11 +6,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.methods.norms import cosine, norm, ratio
+from experiments.settings.measure import UNDEFINED
 from experiments.settings.task import PyTree
 
 
 class ObservedState(NamedTuple):
-    """State of :func:`observe`: measures of the last observed update, NaN before it.
+    """State of :func:`observe`: measures of the last observed update.
+
+    They are ``UNDEFINED`` before the first one, and where they divide by zero.
 
     Attributes:
       inner: the observed transformation's own state.
@@ -56,7 +60,7 @@ def observe(
 
     def init_fn(params: optax.Params) -> ObservedState:
         # An array each: one buffer under three names could not be donated.
-        nothing = (jnp.full([], jnp.nan, jnp.float32) for _ in MEASURES)
+        nothing = (jnp.full([], UNDEFINED, jnp.float32) for _ in MEASURES)
         return ObservedState(tx.init(params), *nothing)
 
     def update_fn(
@@ -70,14 +74,9 @@ def observe(
         filtered, inner = tx.update(updates, state.inner, params, **extra_args)
 
         def measure() -> tuple[jax.Array, ...]:
-            gradient_norm = optax.tree.norm(updates)
-            filtered_norm = optax.tree.norm(filtered)
-            share = optax.tree.norm(optax.tree.sub(filtered, updates)) / filtered_norm
-            product = optax.tree.vdot(updates, filtered)
-            cosine = product / (gradient_norm * filtered_norm)
-            return tuple(
-                value.astype(jnp.float32) for value in (gradient_norm, share, cosine)
-            )
+            share = ratio(norm(optax.tree.sub(filtered, updates)), norm(filtered))
+            measured = norm(updates), share, cosine(updates, filtered)
+            return tuple(value.astype(jnp.float32) for value in measured)
 
         last = (state.gradient_norm, state.filter_share, state.filter_cosine)
         measured = jax.lax.cond(observed, measure, lambda: last)

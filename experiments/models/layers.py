@@ -71,18 +71,17 @@ class LayerNorm(nnx.LayerNorm):
     Epsilon is PyTorch's; the variance is taken in a second pass.
     """
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        super().__init__(width, epsilon=1e-5, rngs=rngs)
+    def __init__(self, width: int, *, use_bias: bool = True, rngs: nnx.Rngs):
+        super().__init__(width, epsilon=1e-5, use_bias=use_bias, rngs=rngs)
 
     def __call__(self, x_FxN: jax.Array) -> jax.Array:  # type: ignore[override]
         """The normalised columns."""
         centred = x_FxN - jnp.mean(x_FxN, axis=0, keepdims=True)
         variance = jnp.mean(centred * centred, axis=0, keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + self.epsilon)
-        scale, bias = self.scale, self.bias
-        assert scale is not None
-        assert bias is not None
-        return normal * scale[...][:, None] + bias[...][:, None]
+        assert self.scale is not None
+        scaled = normal * self.scale[...][:, None]
+        return scaled if self.bias is None else scaled + self.bias[...][:, None]
 
 
 def logits(head_VxN: jax.Array, batch: int, *, last_only: bool) -> jax.Array:

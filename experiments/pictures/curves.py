@@ -1,17 +1,19 @@
 """Pictures of runs, drawn from their records alone."""
 
-import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from experiments.methods.named import filters_of
+from experiments.pictures.axes import legend_below, scale
+from experiments.pictures.looks import in_legend, looks
 from experiments.pictures.save import save
 from experiments.records.run import RunDirectory
 from experiments.results.milestones import (
@@ -23,12 +25,23 @@ from experiments.results.milestones import (
 )
 from experiments.settings.milestone import TaskFacts
 
-_TRAIN_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
-_VALIDATION_STYLE: dict[str, Any] = {"linewidth": 1.8}
-_NORM_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.2, "alpha": 0.8}
+_STYLES: dict[str, dict[str, Any]] = {
+    "train": {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8},
+    "validation": {"linestyle": "-", "linewidth": 1.8},
+    "weight norm": {"linestyle": ":", "linewidth": 1.2, "alpha": 0.8},
+}
+LOWEST_MARKER = "*"  # that of no milestone
 _WIDTHS = {1: 7.0, 2: 10.4}  # inches, by the number of axes
 _HEIGHT = 4.2
-_COLORS = tuple(f"C{i}" for i in range(10))
+
+
+class _Mark(NamedTuple):
+    """A point on a curve: where, how it is drawn, and what it means."""
+
+    step: int
+    value: float
+    marker: str
+    words: str
 
 
 def plot_curves(run: RunDirectory) -> None:
@@ -42,101 +55,114 @@ def plot_comparison(runs: Mapping[str, RunDirectory], path: Path, title: str) ->
 
 
 def figure_of(runs: Mapping[str, RunDirectory], title: str) -> Figure:
-    """Accuracy, loss and weight norm against log steps of runs, by their labels."""
+    """Accuracy, loss and weight norm against log steps of runs, by their labels.
+
+    A colour is a run; a line or a marker means the same in all of them.
+    """
     tables = {label: run.metrics() for label, run in runs.items()}
-    facts = [run.facts() for run in runs.values()]
+    facts = {label: run.facts() for label, run in runs.items()}
     has_accuracy = all("train_accuracy" in table for table in tables.values())
     quantities = ["accuracy", "loss"] if has_accuracy else ["loss"]
     width = _WIDTHS[len(quantities)]
     figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(quantities), squeeze=False)[0]
+    colors = {label: look["color"] for label, look in looks(runs).items()}
+    curves: dict[str, dict[str, list[Line2D]]] = {label: {} for label in runs}
+    keys: dict[str, Line2D] = {}
     for ax, quantity in zip(axes, quantities, strict=True):
-        colors = itertools.cycle(_COLORS)
-        curves = zip(tables.items(), facts, colors, strict=False)
-        for (label, table), of_task, color in curves:
-            steps = np.maximum(table["step"], 1)  # step 0 at the left edge
-            for split, style in (
-                ("train", _TRAIN_STYLE),
-                ("validation", _VALIDATION_STYLE),
-            ):
+        for label, table in tables.items():
+            for split in ("train", "validation"):
                 values = table[f"{split}_{quantity}"]
-                text = f"{label}, {split}" if len(runs) > 1 else split
-                ax.plot(steps, values, color=color, label=text, **style)
-            if quantity == "accuracy":
-                _mark_milestones(ax, table, of_task, color)
-            else:
-                _mark_lowest_loss(ax, table, color)
-        ax.set(xscale="log", xlabel="training steps", ylabel=quantity)
+                line = _curve(ax, table["step"], values, split, colors[label])
+                curves[label].setdefault(quantity, []).append(line)
+                keys[split] = line
+            for mark in _marks(quantity, table, facts[label]):
+                point = _point(ax, mark, colors[label])
+                keys[_words(mark, len(runs))] = point
+        ax.set(xlabel="training steps", ylabel=quantity)
         ax.grid(alpha=0.25)
+        scale(ax, "x", [np.asarray(line.get_xdata()) for line in ax.lines])
     if has_accuracy:
         axes[0].set_ylim(-0.02, 1.02)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes[-1].set_yscale("log")
+    scale(axes[-1], "y", [np.asarray(line.get_ydata()) for line in axes[-1].lines])
     if all("weight_norm" in table for table in tables.values()):
-        _weight_norms(axes[-1].twinx(), tables)
-    figure.suptitle(textwrap.fill(title, int(10 * width)))
-    _legend_below(figure, *axes[0].get_legend_handles_labels())
+        norms = _weight_norms(axes[-1].twinx(), tables, colors)
+        keys["weight norm"] = norms[next(iter(norms))]
+        for label, line in norms.items():
+            curves[label]["weight norm"] = [line]
+    figure.suptitle(textwrap.fill(title, int(10 * width)), parse_math=False)
+    keys = {n: keys[n] for n in (*_STYLES, *keys) if n in keys}  # lines, then markers
+    handles, texts = list(keys.values()), list(keys)
+    if len(runs) > 1:  # then what lines and markers mean has no colour
+        handles = [
+            *(of_run["loss"][1] for of_run in curves.values()),
+            *map(_in_grey, handles),
+        ]
+        texts = [*in_legend(curves), *texts]
+    legend_below(figure, handles, texts, _HEIGHT)
     return figure
 
 
-def _legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """A legend in as many columns as fit; the figure grows, the axes do not shrink."""
-    labels = [textwrap.fill(label, 90) for label in labels]
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.07 * longest)))  # inches
-    legend = figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=8
-    )
-    height = legend.get_window_extent().height / figure.dpi
-    figure.set_figheight(_HEIGHT + height)
+def _curve(
+    ax: Axes, steps: np.ndarray, values: np.ndarray, what: str, color: Any
+) -> Line2D:
+    shown = np.maximum(steps, 1)  # step 0 at the left edge
+    return ax.plot(shown, values, color=color, **_STYLES[what])[0]
 
 
-def _weight_norms(ax: Axes, tables: Mapping[str, dict[str, np.ndarray]]) -> None:
+def _point(ax: Axes, mark: _Mark, color: Any) -> Line2D:
+    return ax.plot(
+        max(mark.step, 1),
+        mark.value,
+        color=color,
+        marker=mark.marker,
+        linestyle="",
+        markersize=7,
+        zorder=3,
+    )[0]
+
+
+def _words(mark: _Mark, runs: int) -> str:
+    """What the legend says of a marker: of one run alone where it stands, too."""
+    return f"{mark.words}: step {mark.step:,}" if runs == 1 else mark.words
+
+
+def _in_grey(line: Line2D) -> Line2D:
+    grey = Line2D([], [])
+    grey.update_from(line)
+    grey.set_color("0.4")
+    return grey
+
+
+def _weight_norms(
+    ax: Axes, tables: Mapping[str, Metrics], colors: Mapping[str, Any]
+) -> dict[str, Line2D]:
     """The norms of the runs on an axis of their own, dotted."""
-    for color, table in zip(itertools.cycle(_COLORS), tables.values(), strict=False):
-        steps = np.maximum(table["step"], 1)
+    lines = {}
+    for label, table in tables.items():
         measured = np.isfinite(table["weight_norm"])  # not at every evaluation
-        norms = table["weight_norm"][measured]
-        ax.plot(steps[measured], norms, color=color, **_NORM_STYLE)
+        steps, norms = table["step"][measured], table["weight_norm"][measured]
+        lines[label] = _curve(ax, steps, norms, "weight norm", colors[label])
     # From 0, and with room above: a norm that hardly falls is not on the frame.
     ax.set(ylabel="weight norm (dotted)", ylim=(0, 1.1 * ax.get_ylim()[1]))
+    return lines
 
 
-def _mark_milestones(ax: Axes, table: Metrics, facts: TaskFacts, color: str) -> None:
+def _marks(quantity: str, table: Metrics, facts: TaskFacts) -> Iterator[_Mark]:
+    """The milestones that were reached, on an accuracy; the lowest of a loss."""
+    if quantity == "loss":
+        found = milestones(table, ())
+        if (loss := found.get(LOWEST_LOSS)) is not None:
+            step = found[LOWEST_LOSS_STEP]
+            yield _Mark(step, loss, LOWEST_MARKER, "lowest validation loss")
+        return
     found = milestones(table, facts.milestones)
     for milestone in facts.milestones:
         step = found[milestone.name]
         if step is not None and found.get(milestone.instead_of) is None:
-            _mark(
-                ax,
-                step,
-                threshold_of(milestone, table),
-                milestone.marker,
-                f"{milestone.short}: step {step}",
-                color,
-            )
-
-
-def _mark_lowest_loss(ax: Axes, table: Metrics, color: str) -> None:
-    found = milestones(table, ())
-    if (loss := found.get(LOWEST_LOSS)) is not None:
-        step = found[LOWEST_LOSS_STEP]
-        label = f"lowest validation: {loss:.3g} at step {step}"
-        _mark(ax, step, loss, "v", label, color)
-
-
-def _mark(
-    ax: Axes, step: int, value: float, marker: str, label: str, color: str
-) -> None:
-    ax.plot(
-        max(step, 1),
-        value,
-        label=label,
-        color=color,
-        marker=marker,
-        linestyle="",
-        markersize=6,
-    )
+            value = threshold_of(milestone, table)
+            yield _Mark(step, value, milestone.marker, milestone.short)
 
 
 def _label(config: Mapping[str, Any]) -> str:

@@ -4,7 +4,9 @@ import contextlib
 import errno
 import logging
 import re
+import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,36 +194,70 @@ class Checkpoints:
         self._manager.close()
 
 
+def has_checkpoint(record: Path) -> bool:
+    """Whether a run, or a lane of a sweep, has a checkpoint that is all written."""
+    places = [*record.rglob("checkpoints"), *record.glob("groups/*")]
+    return any(step.name.isdigit() for place in places for step in place.iterdir())
+
+
+class _Quiet:
+    """What the process does about the writer's reports, while any thread writes."""
+
+    def __init__(self) -> None:
+        self._lock, self._writers = threading.Lock(), 0
+        self._hook, self._level = sys.unraisablehook, logging.NOTSET
+
+    def __call__(self, unraisable: Any) -> None:
+        """All but late reports: :data:`sys.unraisablehook` meanwhile."""
+        error = unraisable.exc_value
+        if not (
+            isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+        ):
+            self._hook(unraisable)
+
+    def begin(self) -> None:
+        """Another thread writes."""
+        logger = logging.getLogger("absl")
+        with self._lock:
+            self._writers += 1
+            if self._writers > 1:
+                return
+            self._level = logger.level
+            logger.setLevel(logging.CRITICAL)
+            if sys.unraisablehook is not self:
+                self._hook, sys.unraisablehook = sys.unraisablehook, self
+
+    def end(self, *, more_to_come: bool) -> None:
+        """A thread is done; after the last one all is as before, but late reports."""
+        with self._lock:
+            self._writers -= 1
+            if self._writers:
+                return
+            logging.getLogger("absl").setLevel(self._level)
+            if not more_to_come:
+                sys.unraisablehook = self._hook
+
+
+_quiet = _Quiet()
+
+
 @contextlib.contextmanager
 def quiet_writer() -> Iterator[None]:
     """Within it, the writer's errors are those that it raises, once.
 
     Orbax logs them too, traceback and all; and once one array cannot be written, the
     other threads report theirs to an event loop that is closed: a traceback each.
+    Several threads may be within it at a time.
     """
-    hook, logger = sys.unraisablehook, logging.getLogger("absl")
-    level = logger.level
-
-    def all_but_late_reports(unraisable: Any) -> None:
-        error = unraisable.exc_value
-        if not (
-            isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
-        ):
-            hook(unraisable)
-
-    sys.unraisablehook = all_but_late_reports
-    logger.setLevel(logging.CRITICAL)
+    has_failed = False
+    _quiet.begin()
     try:
         yield
-    except OSError:  # a write has failed: reports are still to come, so the hook stays
+    except OSError:  # a write has failed: reports are still to come
+        has_failed = True
         raise
-    except BaseException:
-        sys.unraisablehook = hook
-        raise
-    else:
-        sys.unraisablehook = hook
     finally:
-        logger.setLevel(level)
+        _quiet.end(more_to_come=has_failed)
 
 
 def _name(path: Any) -> str:
@@ -279,10 +315,15 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _write_errors(directory: Path) -> Iterator[None]:
-    """Whatever the writer raises, such as for a full disk, becomes an OSError."""
+    """Whatever the writer raises, such as for a full disk, becomes an OSError.
+
+    What it had begun is removed: it would take the room that is missing.
+    """
     try:
         yield
     except Exception as error:
+        for begun in directory.glob("*.orbax-checkpoint-tmp"):
+            shutil.rmtree(begun, ignore_errors=True)
         # TensorStore nests its messages, innermost last, and adds all its settings.
         innermost = re.split(r" \[\w+='", _first_line(error))[0].split(": ")[-2:]
         raise OSError(

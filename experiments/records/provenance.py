@@ -1,9 +1,11 @@
-"""Where a figure came from: versions, device, memory, and a hash of the parameters."""
+"""Where a figure came from: source, versions, device, memory, a hash of parameters."""
 
+import functools
 import hashlib
 import os
 import platform
 import resource
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -26,6 +28,33 @@ def versions() -> dict[str, str]:
         "grokfast_jax": grokfast_jax.__version__,
         **{name: version(name) for name in packages},
     }
+
+
+@functools.cache
+def revision(root: Path = Path(__file__).parents[2]) -> str | None:
+    """The Git commit of the source, with " modified" if files of it have been changed.
+
+    As it was when first asked for. None if the source is no checkout, or if Git cannot
+    tell.
+    """
+    if not (
+        root / ".git"
+    ).exists():  # of one around it, such as a project's, is not ours
+        return None
+    where = ["--no-optional-locks", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
+    only_commit = ["--always", "--abbrev=40", "--exclude=*", "--dirty= modified"]
+    try:
+        found = subprocess.run(
+            ["git", *where, "describe", *only_commit],
+            capture_output=True,
+            check=True,
+            cwd=root,
+            encoding="utf-8",
+            timeout=30,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
 
 
 def device() -> str:
@@ -62,7 +91,7 @@ def _cgroup_limits(
 
     A container's are seen from its inside at the root.
     """
-    groups = own.read_text().splitlines() if own.exists() else []
+    groups = own.read_text(encoding="utf-8").splitlines() if own.exists() else []
     limits = []
     for group in ("::/", *groups):
         _, controllers, path = group.split(":", 2)
@@ -75,7 +104,7 @@ def _cgroup_limits(
         for directory in (inner, *inner.parents):
             text = directory / name
             if directory.is_relative_to(place) and text.is_file():
-                value = text.read_text().strip()
+                value = text.read_text(encoding="utf-8").strip()
                 limits += [int(value)] if value.isdigit() else []
     return limits
 
@@ -89,5 +118,5 @@ def sha256_of_leaves(leaves: Sequence[tuple[Any, Any]]) -> str:
     """The same of paths and leaves."""
     digest = hashlib.sha256()
     for _, leaf in sorted(leaves, key=lambda item: jax.tree_util.keystr(item[0])):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

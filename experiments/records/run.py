@@ -1,14 +1,18 @@
 """What a run leaves behind: one directory, and the only code that knows its files.
 
-``config.json`` the settings; ``metrics.csv`` a row per evaluation; ``timing.csv`` the
-seconds, cumulative over resumes; ``summary.json`` milestones, time, memory, versions;
-``curves.png`` a picture; ``checkpoints/`` the state; ``projections.f32``, if asked for,
-the gradient's projections: K float32, little-endian, for every step in turn. Every
-file is replaced whole, by a temporary name and a rename, or grows by rows that are on
-the disk before the checkpoint that they belong to.
+``config.json`` the settings, the data's checksum, and when and from which source the
+run was begun;
+``metrics.csv`` a row per evaluation; ``timing.csv`` the
+seconds, and those of them that compiled, cumulative over resumes; ``summary.json``
+milestones, time, memory, versions; ``curves.png`` a picture; ``checkpoints/`` the
+state; ``projections.f32``, if asked for, the gradient's projections: K float32,
+little-endian, for every step in turn. Every file is replaced whole, by a temporary name
+and a rename, or grows by rows that are on the disk before the checkpoint that they
+belong to.
 """
 
 import contextlib
+import datetime
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,12 +25,14 @@ import numpy as np
 from experiments.files import (
     append_row,
     header,
+    naming,
     read_json,
     read_table,
     whole_lines,
     write_json,
     write_whole,
 )
+from experiments.lock import acquired, is_held
 from experiments.records.status import Status
 from experiments.settings.config import Settings
 from experiments.settings.flat import changes, first_names, run_name, values_of
@@ -39,6 +45,7 @@ FIRST_COLUMNS = (
     "validation_loss",
     "validation_accuracy",
 )
+_BEGUN, _DATA = "begun", "data_sha256"  # in config.json, beside the settings
 
 
 class RecordError(ValueError):
@@ -68,41 +75,58 @@ class RunDirectory:
         """Keep other processes out; the lock ends with this process, however it ends.
 
         Raises:
-          RecordError: another live process uses the directory.
+          RecordError: another live process uses the directory, or it has a name that
+            checkpoints cannot have.
+          OSError: the directory cannot be made, or locked.
         """
+        self._check_name()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self._lock_file, timeout=1):
-                yield
-        except filelock.Timeout:
+            lock = acquired(self._lock_file, seconds=1)
+        except filelock.Timeout as error:
+            advice = "wait for it, or choose another --run-dir"
+            if error.lock_file != str(self._lock_file):  # may outlive its process
+                advice += f"; if none runs, on any machine, remove {error.lock_file}"
             raise RecordError(
-                f"{self.path} is in use by another process; wait for it, or choose "
-                "another --run-dir."
+                f"{self.path} is in use by another process; {advice}."
             ) from None
+        except OSError:
+            with contextlib.suppress(OSError):  # not empty: it was there before
+                self.path.rmdir()
+            raise
+        with lock:
+            yield
 
     def is_locked(self) -> bool:
         """Whether a live process uses the directory."""
-        if not self._lock_file.exists():
-            return False
-        try:
-            with filelock.FileLock(self._lock_file, timeout=0):
-                return False
-        except filelock.Timeout:
-            return True
-        except OSError:  # an archive that cannot be written to
-            return False
+        return is_held(self._lock_file)
 
-    def prepare(self, settings: Settings, *, force: bool = False) -> bool:
+    def _check_name(self) -> None:
+        try:
+            str(self.path.absolute()).encode()
+        except UnicodeEncodeError:
+            raise RecordError(
+                f"{self.path} is no UTF-8, which names of checkpoints must be; choose "
+                "another --run-dir (or set PYTHONUTF8=1, if it is in UTF-8)."
+            ) from None
+
+    def prepare(
+        self, settings: Settings, data: str | None = None, *, force: bool = False
+    ) -> bool:
         """Start a record, or check that the one that is there can go on.
 
-        A run goes on with the same settings, or with more steps. ``force`` removes
-        the record that is there.
+        A run goes on with the same settings, or with more steps, on the same data.
+
+        Args:
+          settings: of the run.
+          data: checksum of its data, from :func:`tree_sha256`; None: not compared.
+          force: remove the record that is there.
 
         Returns:
           Whether there is anything to do: False if the run is finished.
 
         Raises:
-          RecordError: the settings differ, or the directory holds something else.
+          RecordError: settings or data differ, or the directory holds something else.
         """
         if force:
             self._remove()
@@ -114,6 +138,8 @@ class RunDirectory:
                 )
             if self.is_finished(settings):
                 return False
+            if data is not None:
+                self.check_data(data)
         elif self.checkpoints.exists() and any(self.checkpoints.iterdir()):
             raise RecordError(
                 f"{self.path} holds checkpoints without metrics.csv; choose another "
@@ -125,10 +151,51 @@ class RunDirectory:
             )
         # In this order: a summary beside the new settings would look finished.
         self.summary_file.unlink(missing_ok=True)
-        facts = settings.config.task.facts()
-        config = values_of(settings) | {"about_task": facts.asdict()}
-        write_json(self.config_file, config)
+        there = read_json(self.config_file) if self.config_file.exists() else {}
+        about: dict[str, Any] = {"about_task": settings.config.task.facts().asdict()}
+        about |= {name: there[name] for name in (_DATA, _BEGUN) if name in there}
+        if data is not None:
+            about[_DATA] = data
+        write_json(self.config_file, values_of(settings) | about)
         return True
+
+    def check_data(self, sha256: str) -> None:
+        """Compare data with those that the run was begun on.
+
+        A text, an encoder or images may have changed since; of earlier records nothing
+        is known.
+
+        Raises:
+          RecordError: they are others.
+        """
+        recorded = read_json(self.config_file).get(_DATA, sha256)
+        if recorded != sha256:
+            raise RecordError(
+                f"{self.path} was begun on other data: their SHA-256 is {recorded}, "
+                f"that of these is {sha256}. Bring those back; or choose another "
+                "--run-dir, or train with --force to start over."
+            )
+
+    def begin(self, revision: str | None, *, anew: bool) -> None:
+        """Note when a run is begun, and each revision of the source that trains it.
+
+        Its first start stays. Of an earlier record that had none noted and goes on,
+        neither ``anew``, both are unknown: None.
+        """
+        config = read_json(self.config_file)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        unknown = {
+            "started": now if anew else None,
+            "revisions": [] if anew else [None],
+        }
+        begun = config.get(_BEGUN, unknown)
+        if revision not in begun["revisions"]:
+            begun["revisions"].append(revision)
+        write_json(self.config_file, config | {_BEGUN: begun})
+
+    def begun(self) -> dict[str, Any]:
+        """``started``, in UTC, and ``revisions``, as far as they were noted."""
+        return read_json(self.config_file).get(_BEGUN, {})
 
     def is_run(self) -> bool:
         """Whether ``config.json`` is that of a run."""
@@ -174,9 +241,13 @@ class RunDirectory:
         return there
 
     def append(
-        self, columns: Sequence[str], row: Mapping[str, Any], seconds: float
+        self,
+        columns: Sequence[str],
+        row: Mapping[str, Any],
+        seconds: float,
+        compiling: float = 0.0,
     ) -> None:
-        """Add a row to the metrics; on disk on return.
+        """Add a row to the metrics, and its times; on disk on return.
 
         Raises:
           RecordError: the row has other columns; nothing is written.
@@ -187,15 +258,19 @@ class RunDirectory:
                 f"{', '.join(columns)}; missing {_only(columns, row)}, more "
                 f"{_only(row, columns)}."
             )
-        # str(np.float32) has the fewest digits that give the same float32.
-        append_row(self.metrics_file, columns, [str(row[name]) for name in columns])
-        append_row(
-            self.timing_file, ["step", "seconds"], [str(row["step"]), f"{seconds:.3f}"]
+        append_row(self.metrics_file, columns, [_text(row[name]) for name in columns])
+        times = dict(
+            step=str(row["step"]),
+            seconds=f"{seconds:.3f}",
+            compile_seconds=f"{compiling:.3f}",
         )
+        there = header(self.timing_file) or list(times)  # earlier records have two
+        append_row(self.timing_file, there, [times[name] for name in there])
 
     def append_projections(self, projections: np.ndarray) -> None:
         """Add the projections of some steps, ``[steps, K]``; on disk on return."""
-        with self.projections_file.open("ab") as file:
+        path = self.projections_file
+        with naming(path), path.open("ab") as file:
             file.write(projections.astype("<f4").tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -261,6 +336,10 @@ class RunDirectory:
         table = read_table(self.timing_file)
         return float(table["seconds"][-1]) if table else 0.0
 
+    def compile_seconds(self) -> float:
+        """Those of them that went into compilation, as far as they were noted."""
+        return float(read_table(self.timing_file).get("compile_seconds", [0.0])[-1])
+
     def has_curves(self) -> bool:
         """Whether ``curves.png`` is there and shows all rows."""
         if not self.curves_file.exists():
@@ -275,7 +354,8 @@ class RunDirectory:
     def config(self) -> dict[str, Any]:
         """The recorded settings, by name."""
         config = read_json(self.config_file)
-        config.pop("about_task", None)
+        for name in ("about_task", _DATA, _BEGUN):
+            config.pop(name, None)
         return config
 
     def facts(self) -> TaskFacts:
@@ -316,9 +396,22 @@ def place_of(root: Path, settings: Settings) -> RunDirectory:
 
 
 def find_runs(root: Path) -> list[RunDirectory]:
-    """All run directories below ``root``, by path."""
-    directories = (file.parent for file in sorted(root.rglob("config.json")))
-    return [run for run in map(RunDirectory, directories) if run.is_run()]
+    """All run directories below ``root``, by path; those behind links too.
+
+    A directory is found once, under its own name if that is below ``root``.
+    """
+    found, seen, starts = [], set(), [str(root)]
+    for start in starts:
+        for folder, names, files in os.walk(start):
+            if (place := os.path.realpath(folder)) in seen:
+                names.clear()
+                continue
+            seen.add(place)
+            below = (os.path.join(folder, name) for name in names)
+            starts += filter(os.path.islink, below)  # after all else
+            if "config.json" in files:
+                found.append(Path(folder))
+    return [run for run in map(RunDirectory, sorted(found)) if run.is_run()]
 
 
 def _differences(recorded: Mapping[str, Any], settings: Settings) -> str:
@@ -328,6 +421,12 @@ def _differences(recorded: Mapping[str, Any], settings: Settings) -> str:
         for name, old, new in changes(recorded, settings)
         if name != "steps" or new < old
     )
+
+
+def _text(value: Any) -> str:
+    """A number as other programs read it: Polars takes "nan" for a word."""
+    # str(np.float32) has the fewest digits that give the same float32.
+    return str(value) if value == value else "NaN"
 
 
 def _only(names: Iterable[str], others: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ def check_tensorboard() -> None:
       RecordError: tensorboardX is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
-        raise RecordError("--tensorboard needs one package more: tensorboardX.")
+        raise RecordError("--tensorboard needs: pip install tensorboardX.")
 
 
 def write_tensorboard(run: RunDirectory) -> None:

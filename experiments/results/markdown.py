@@ -19,9 +19,24 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
+def folded(title: str, text: str) -> str:
+    """A text behind its title, to be opened by whoever wants it.
+
+    Example:
+      >>> print(folded("All runs", "none"))
+      <details>
+      <summary>All runs</summary>
+      <BLANKLINE>
+      none
+      <BLANKLINE>
+      </details>
+    """
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
 def put(file: Path, name: str, text: str) -> None:
     """Put a text between the marks of that name; at the end if there are none."""
-    whole = file.read_text() if file.exists() else "# Results\n"
+    whole = file.read_text(encoding="utf-8") if file.exists() else "# Results\n"
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     block = f"{begin}\n{text}\n{end}"
     if begin in whole:
@@ -29,4 +44,4 @@ def put(file: Path, name: str, text: str) -> None:
         whole = before + block + after
     else:
         whole += f"\n{block}\n"
-    file.write_text(whole)
+    file.write_text(whole, encoding="utf-8")

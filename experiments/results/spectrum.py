@@ -23,6 +23,7 @@ from experiments.results.response import measure
 from experiments.settings.method import Filter
 
 THRESHOLD = 0.95  # of the accuracies that end the two phases
+_NEVER = "after fitting"  # the second phase of a run that never generalised
 _SHORTEST = 32  # steps of a phase
 _SEGMENT = 1024  # steps of a segment of Welch's method, or more for slow filters
 
@@ -32,7 +33,8 @@ class Phase:
     """Spectra of one phase of a run.
 
     Attributes:
-      name: "memorising" or "generalising".
+      name: "memorising"; "generalising", or "after fitting" in a run that never
+        generalised.
       start: its first step.
       end: the step after its last.
       segment: steps of the segments that the spectra were estimated from.
@@ -110,7 +112,8 @@ def phases(run: RunDirectory, cutoff: float) -> list[Phase]:
     """Spectra of a run's phases.
 
     Memorising: from step 0 until the training accuracy first reaches 95 %.
-    Generalising: from there until the validation accuracy does, or to the last step.
+    Generalising: from there until the validation accuracy does; or, to the last step
+    of a run in which it never did, after fitting.
     Both are cut into segments of one length, at most that of the shorter phase: they
     could not be compared at different resolutions. Else it is long enough to tell
     what is slower than the cut-off: the window blurs over 4π/segment to either side.
@@ -128,14 +131,16 @@ def phases(run: RunDirectory, cutoff: float) -> list[Phase]:
             f"{run.path} never reached {THRESHOLD:.0%} training accuracy."
         )
     end = first_step(steps, metrics["validation_accuracy"], THRESHOLD)
-    bounds = {
-        "memorising": (0, fit),
-        "generalising": (fit, len(projections) if end is None else end),
-    }
+    bounds = {"memorising": (0, fit)}
+    if end is None:
+        bounds[_NEVER] = (fit, len(projections))
+    else:
+        bounds["generalising"] = (fit, end)
     for name, (start, stop) in bounds.items():
         if stop - start < _SHORTEST:
+            phase = f"phase {name}" if name == _NEVER else f"{name} phase"
             raise RecordError(
-                f"the {name} phase has {stop - start} steps, {start} to {stop}; a "
+                f"the {phase} has {stop - start} steps, {start} to {stop}; a "
                 f"spectrum needs {_SHORTEST}."
             )
     wanted = max(_SEGMENT, int(np.ceil(8 * np.pi / cutoff)))

@@ -13,13 +13,11 @@ import polars as pl
 from experiments.methods.named import in_effect
 from experiments.records.run import RunDirectory
 from experiments.records.status import UNFINISHED, Status
-from experiments.results.milestones import first_step, milestones
+from experiments.results.milestones import OTHER_WORDS, TARGET, results_of
 from experiments.results.numbers import short
 from experiments.results.over_seeds import Time, median, rank
 from experiments.settings.milestone import TaskFacts
 from experiments.settings.target import Target
-
-TARGET = "t_target"
 
 
 def table(lanes: Sequence[RunDirectory]) -> pl.DataFrame:
@@ -48,15 +46,7 @@ def _row(lane: RunDirectory) -> tuple[dict[str, Any], dict[str, Any]]:
     stopped = Status.INTERRUPTED if metrics else Status.NOT_STARTED
     final = {name: _finite(column[-1].item()) for name, column in metrics.items()}
     steps = final.pop("step", 0)
-    found = milestones(metrics, lane.facts().milestones)
-    if metrics and config["stop_at"] is not None:
-        target = Target.parse(str(config["stop_at"]))
-        found[TARGET] = first_step(
-            metrics["step"],
-            metrics[target.column],
-            target.value,
-            lower_is_better=target.lower_is_better,
-        )
+    found = results_of(metrics, config, lane.facts())
     return {"lane": lane.path.name, **config}, {
         "status": str(summary.get("status", stopped)),
         "steps_trained": steps,
@@ -77,11 +67,6 @@ def milestone_of(frame: pl.DataFrame, facts: TaskFacts) -> str:
     return TARGET if TARGET in frame.columns else facts.milestone
 
 
-def is_time(milestone: str) -> bool:
-    """Whether a milestone is a number of steps, which may not have been reached."""
-    return milestone.startswith("t_")
-
-
 def swept(frame: pl.DataFrame) -> list[str]:
     """Settings in which lanes differ, but for the seed.
 
@@ -89,22 +74,70 @@ def swept(frame: pl.DataFrame) -> list[str]:
     only if the others do not tell where.
     """
     settings = frame.columns[1 : frame.columns.index("status")]
-    names = [n for n in settings if n != "seed" and frame[n].n_unique() > 1]
-    chosen = [n for n in names if frame[n].drop_nulls().n_unique() > 1]
+    rows = frame.select(settings).rows(named=True)
+    return telling(rows, [name for name in settings if name != "seed"])
+
+
+def telling(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Which of some settings tell the rows apart; None where it has no effect.
+
+    Example:
+      >>> rows = [{"filter": "none"}, {"filter": "ema", "alpha": 0.9, "lamb": 2.0}]
+      >>> telling(rows, ["filter", "alpha", "lamb"])
+      ['filter']
+    """
+    values = {name: {row.get(name) for row in rows} for name in names}
+    chosen = [name for name in names if len(values[name] - {None}) > 1]
     for name in names:
-        if name not in chosen:
-            parts = frame.partition_by(chosen) if chosen else [frame]
-            if any(part[name].n_unique() > 1 for part in parts):
+        if name not in chosen and len(values[name]) > 1:
+            parts = {tuple(row.get(n) for n in (*chosen, name)) for row in rows}
+            if len(parts) > len({part[:-1] for part in parts}):
                 chosen.append(name)
     return [name for name in names if name in chosen]
 
 
+def name_in_words(setting: str) -> str:
+    """What a setting is called on a picture.
+
+    Example:
+      >>> name_in_words("weight_decay"), name_in_words("lamb")
+      ('weight decay', 'λ')
+    """
+    return {"alpha": "α", "lamb": "λ"}.get(setting, setting.replace("_", " "))
+
+
 def label(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The settings of these names that have an effect, in words."""
-    there = [n for n in names if row[n] is not None]
+    """The settings of these names that have an effect, in words.
+
+    Example:
+      >>> label({"alpha": 0.9, "stop_at": "validation_loss<=0.5"}, ["alpha", "stop_at"])
+      'α 0.9, stop at validation loss ≤ 0.5'
+    """
+    there = [n for n in names if row.get(n) is not None]
     if names and not there:
-        return f"without {', '.join(names)}"
-    return ", ".join(f"{n} {short(row[n])}" for n in there)
+        return f"without {', '.join(map(name_in_words, names))}"
+    return ", ".join(
+        f"{name_in_words(n)} {_target(row[n]) if n == 'stop_at' else short(row[n])}"
+        for n in there
+    )
+
+
+def _target(stop_at: float | str) -> str:
+    """Where a run stops, in words."""
+    if isinstance(stop_at, float):
+        return short(stop_at)
+    return Target.parse(stop_at).words()
+
+
+def words_of(milestone: str, frame: pl.DataFrame, facts: TaskFacts) -> str:
+    """What the lanes are compared by, in words: ``steps to …``."""
+    if milestone == TARGET:
+        targets = frame["stop_at"].drop_nulls().unique()
+        if len(targets) == 1:
+            return f"steps to {Target.parse(str(targets[0])).words()}"
+        return "steps to the target"
+    words = {m.name: m.words for m in facts.milestones} | OTHER_WORDS
+    return words.get(milestone, milestone.replace("_", " "))
 
 
 def by_setting(frame: pl.DataFrame, milestone: str) -> list[dict[str, Any]]:

@@ -11,17 +11,24 @@ from rich.table import Table
 from experiments.records.run import FIRST_COLUMNS
 from experiments.results.milestones import OTHER_WORDS
 from experiments.results.numbers import short
+from experiments.screen.outlet import name_shown, shown
 from experiments.settings.milestone import Milestone
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)  # names are names
 
 
 def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """A table, first column left, the others right; None is shown as a dash."""
+
+    def text(value: Any) -> str:  # before it is laid out: substitutes may be longer
+        if isinstance(value, Path):
+            return place(value)
+        return shown(short(value), console.encoding)
+
     table = Table(
-        title=title,
+        title=text(title),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -30,17 +37,22 @@ def print_table(
     for index, name in enumerate(header):
         if index == 0:  # long names of runs are folded, to be told apart
             longest = max((len(str(row[0])) for row in rows), default=0)
-            table.add_column(name, overflow="fold", min_width=min(longest, 13))
+            table.add_column(text(name), overflow="fold", min_width=min(longest, 13))
         else:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(text(name), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(short, row))
+        table.add_row(*map(text, row))
     console.print(table)
 
 
 def say(text: str) -> None:
     """A line of any length."""
     console.print(text, soft_wrap=True)
+
+
+def place(path: str | Path) -> str:
+    """A path as it can be shown."""
+    return name_shown(path, console.encoding)
 
 
 def print_summary(
@@ -56,11 +68,12 @@ def print_summary(
     rows += [[words[name], found[name]] for name in words if name in found]
     rows += [
         ["seconds", summary["seconds"]],
+        ["of these, compiling", summary.get("compile_seconds")],  # not in earlier ones
         ["ms per step (with evaluation)", summary["ms_per_step"]],
         ["peak memory (MiB)", summary["peak_memory_mib"]["process"]],
     ]
     print_table("Summary", ("", "value"), rows)
-    say(f"Recorded in {path}")
+    say(f"Recorded in {place(path)}")
 
 
 def words_of(milestones: Sequence[Milestone]) -> dict[str, str]:

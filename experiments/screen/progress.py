@@ -47,7 +47,7 @@ def _shown(label: str, steps: int, text: str) -> Iterator[Show]:
         yield show_line
         return
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Speed(),

@@ -24,6 +24,16 @@ class Target(NamedTuple):
             return self.value
         return f"{self.column}{'<=' if self.lower_is_better else '>='}{self.value!r}"
 
+    def words(self) -> str:
+        """As a person would say it.
+
+        Example:
+          >>> Target("validation_loss", 0.5, lower_is_better=True).words()
+          'validation loss ≤ 0.5'
+        """
+        sign = "≤" if self.lower_is_better else "≥"
+        return f"{self.column.replace('_', ' ')} {sign} {self.value:g}"
+
     @classmethod
     def parse(cls, text: str) -> "Target":
         """Of ``0.99``, a validation accuracy, or ``COLUMN>=VALUE``, ``COLUMN<=VALUE``.

@@ -10,8 +10,8 @@ the rows of its examples, so that drawing one copies nothing; *examples* are wha
 """
 
 import abc
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ Data: TypeAlias = PyTree  # what Task.load returns
 Examples: TypeAlias = PyTree  # with a common leading axis
 Rows: TypeAlias = jax.Array  # of examples in the data, [n] int32
 Key: TypeAlias = jax.Array
+T = TypeVar("T")
 
 
 class Outputs(NamedTuple):
@@ -55,6 +56,7 @@ class Task(Options, abc.ABC):
       published_accuracy: final validation accuracy of the published baseline.
       milestones: what its runs are asked for.
       milestone: what runs are compared by; the lower the better.
+      evaluation_batch: examples that are evaluated at once, at most.
     """
 
     name: ClassVar[str]
@@ -64,6 +66,7 @@ class Task(Options, abc.ABC):
     published_accuracy: ClassVar[float | None] = None
     milestones: ClassVar[tuple[Milestone, ...]] = OF_ACCURACY
     milestone: ClassVar[str] = "t_gen_99"
+    evaluation_batch: ClassVar[int] = 1024
 
     @abc.abstractmethod
     def load(self, files: Files = Files()) -> Data:
@@ -73,9 +76,32 @@ class Task(Options, abc.ABC):
     def splits(self, data: Data, key: Key) -> dict[str, Rows]:
         """Rows of ``train``, ``validation`` and any others, possibly drawn by key."""
 
+    def with_split(self, data: Data, splits: dict[str, Rows]) -> Data:
+        """The data as a split makes them: as they are; or a vocabulary, a mean removed.
+
+        Of what is learnt from the rows to train on alone. Rows and measures are of
+        these data from here on; :meth:`splits` and :meth:`init` see those loaded.
+        """
+        del splits
+        return data
+
+    def scored(self, splits: dict[str, Rows]) -> dict[str, Rows]:
+        """The rows that evaluations are of, by split: all; of many a part will do."""
+        return splits
+
     def take(self, data: Data, rows: Rows) -> Examples:
         """The examples of some rows: by default those of every array."""
         return jax.tree.map(lambda a: a[rows], data)
+
+    def on_examples(
+        self, function: Callable[[Examples], T], data: Data, rows: Rows
+    ) -> T:
+        """Apply a function to the examples of some rows: a gradient, or values.
+
+        What it returns does not depend on their shapes: a task whose examples differ
+        in size may choose among shapes here, around all of a step's work.
+        """
+        return function(self.take(data, rows))
 
     @abc.abstractmethod
     def init(self, key: Key, data: Data) -> tuple[Params, ModelState]:
@@ -98,6 +124,20 @@ class Task(Options, abc.ABC):
 
         The last batch of an epoch may be smaller than the others.
         """
+
+    def evaluation_state(
+        self,
+        params: Params,
+        model_state: ModelState,
+        data: Data,
+        splits: dict[str, Rows],
+    ) -> ModelState:
+        """The model state to evaluate with: that of training, or made anew.
+
+        Exact statistics of BatchNorm over the rows to train on, for instance.
+        """
+        del params, data, splits
+        return model_state
 
     @abc.abstractmethod
     def losses(self, outputs: Outputs, examples: Examples) -> jax.Array:

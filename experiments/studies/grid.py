@@ -222,13 +222,19 @@ def report(grid: Grid, root: Path) -> str:
             f"**Without filter** ({seeds}): steps to {grid.accuracy:.0%}, then the "
             "final accuracy",
             _square(tuned),
-            f"**Filters at learning rate {tuned[0].setting.learning_rate:g}, decay "
-            f"{tuned[0].setting.weight_decay:g}**: none, then best first",
-            _list(grid, [tuned[0], *filters]),
-            "**Without filter, around the same setting**: itself, then best first",
-            _list(grid, [tuned[0], *around]),
-            "**The best filter, around the same setting**: itself, then best first",
-            _list(grid, [filters[0], *filters_around]),
+            markdown.folded(
+                f"Filters at learning rate {tuned[0].setting.learning_rate:g}, decay "
+                f"{tuned[0].setting.weight_decay:g}: none, then best first",
+                _list(grid, [tuned[0], *filters]),
+            ),
+            markdown.folded(
+                "Without filter, around the same setting: itself, then best first",
+                _list(grid, [tuned[0], *around]),
+            ),
+            markdown.folded(
+                "The best filter, around the same setting: itself, then best first",
+                _list(grid, [filters[0], *filters_around]),
+            ),
             f"**The best of either side on {len(grid.fresh_seeds)} fresh seeds**, "
             f"evaluated every {grid.eval_every_fresh} steps",
             _list(grid, fresh),

@@ -1,26 +1,26 @@
 """Replay a recorded run of the published implementation through our training step.
 
-A record (``.npz``) holds the initial parameters in PyTorch's layout (``param/NAME``),
-the split (``split_perm``), the shuffles (``epoch_perms``, each applied to the order
-left by the one before), the loss of every step (``step_loss``) and the validation
-accuracy at the end of every epoch (``its``, ``val_acc``).
+A record (``.npz``) holds what a run of ours would draw: initial parameters in PyTorch's
+layout (``param/NAME``), split and batches, and the losses that came of them.
+The modules ``recorded_modular``, ``recorded_qm9`` and ``recorded_imdb`` beside this one
+make tasks of the three kinds that there are.
 """
 
+import dataclasses
+import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.engine.evaluate import evaluate
 from experiments.engine.train import initialize, run_chunk
 from experiments.methods.named import settings_of
-from experiments.settings.options import options
-from experiments.settings.task import Data, Key, ModelState, Params, Rows
-from experiments.tasks.modular import ModularTask
+from experiments.settings.measure import Measure
+from experiments.settings.task import Data, Task
 
 THRESHOLD = 0.95
 """Validation accuracy whose first step is compared."""
@@ -30,59 +30,87 @@ class ReplayError(ValueError):
     """A file is no record, or it does not fit the settings; the message says why."""
 
 
-@options
-class RecordedTask(ModularTask):
-    """The modular task with start, split and batch order taken from the data."""
+class Recorded(NamedTuple):
+    """A recorded run.
 
-    def splits(self, data: Data, key: Key) -> dict[str, Rows]:
-        """The recorded split."""
-        del key
-        rows = data["split_perm"]
-        return {"train": rows[: self.train_size], "validation": rows[self.train_size :]}
+    Attributes:
+      task: with start, split and batch order from the data.
+      data: of the task, on the device.
+      batch_size: rows per step.
+      epoch: steps between evaluations.
+      step_loss: training loss of every step.
+      columns: of the metrics at every evaluation, by our names.
+      measures: that give those of them which are no scores.
+    """
 
-    def take(self, data: Data, rows: Rows) -> dict[str, jax.Array]:
-        """Tokens and answers alone."""
-        return {name: data[name][rows] for name in ("tokens", "answers")}
-
-    def init(self, key: Key, data: Data) -> tuple[Params, ModelState]:
-        """The recorded parameters."""
-        del key
-        return data["params"], ()
-
-    def order(self, data: Data, key: Key, epoch: jax.Array, size: int) -> jax.Array:
-        """The recorded order of an epoch."""
-        del key, size
-        return data["orders"][epoch]
+    task: Task
+    data: Data
+    batch_size: int
+    epoch: int
+    step_loss: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    measures: tuple[Measure, ...] = ()
 
 
 class Replay(NamedTuple):
-    """A replayed run beside its record, one entry a step or an evaluation."""
+    """A replayed run beside its record.
+
+    Attributes:
+      step_loss: of every step.
+      reference_step_loss: the record's.
+      epoch: steps between evaluations.
+      columns: of the metrics, at every evaluation.
+      reference_columns: the record's.
+    """
 
     step_loss: np.ndarray
     reference_step_loss: np.ndarray
-    evaluated_steps: np.ndarray
-    validation_accuracy: np.ndarray
-    reference_validation_accuracy: np.ndarray
+    epoch: int
+    columns: Mapping[str, np.ndarray]
+    reference_columns: Mapping[str, np.ndarray]
 
     def summary(self) -> dict[str, Any]:
-        """Steps to 95 % of both, and the largest relative differences of the loss."""
+        """What both came to, and the largest relative differences.
+
+        Of an accuracy the first step at which it is 95 %, of all else the lowest.
+        """
         reference = self.reference_step_loss
         relative = np.abs(self.step_loss - reference) / np.abs(reference)
-        steps = self.evaluated_steps
-        return {
-            "steps": len(self.step_loss),
-            "steps_to_95": _first(steps, self.validation_accuracy),
-            "reference_steps_to_95": _first(steps, self.reference_validation_accuracy),
+        found: dict[str, Any] = {"steps": len(self.step_loss)}
+        for name in self.columns:
+            for prefix, columns in (
+                ("", self.columns),
+                ("reference_", self.reference_columns),
+            ):
+                if name == "validation_accuracy":
+                    found[f"{prefix}steps_to_95"] = self._first(columns[name])
+                else:
+                    found[f"{prefix}lowest_{name}"] = _lowest(columns[name])
+            if name != "validation_accuracy" and self.columns[name].size:
+                found[f"max_rel_{name}"] = self._largest_difference(name)
+        return found | {
             "max_rel_loss_100": float(relative[:100].max()),
             "max_rel_loss_400": float(relative[:400].max()),
+            "max_rel_loss": float(relative.max()),
         }
+
+    def _largest_difference(self, name: str) -> float:
+        found, reference = self.columns[name], self.reference_columns[name]
+        count = min(len(found), len(reference))
+        return float(np.abs(found[:count] / reference[:count] - 1).max())
+
+    def _first(self, accuracy: np.ndarray) -> int | None:
+        reached = np.flatnonzero(accuracy >= THRESHOLD)
+        return self.epoch * (int(reached[0]) + 1) if reached.size else None
+
+
+def _lowest(values: np.ndarray) -> float | None:
+    return float(values.min()) if values.size else None
 
 
 def replay(
-    record: dict[str, np.ndarray],
+    recorded: Recorded,
     *,
-    batch_size: int = 512,
-    heads: int = 4,
     max_steps: int | None = None,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda row: None,
     **methods: Any,
@@ -90,146 +118,120 @@ def replay(
     """Train from a record's start on its batches.
 
     Args:
-      record: from :func:`load_record`.
-      batch_size: rows per step of the recorded run.
-      heads: attention heads of the recorded run.
+      recorded: the run.
       max_steps: replay only so many steps; by default all.
       on_evaluation: called with the metrics after every epoch.
       **methods: filter and optimizer of the recorded run, with their options.
-
-    Raises:
-      ReplayError: the record does not fit the batch size or the number of heads.
     """
-    steps = min(len(record["step_loss"]), max_steps or len(record["step_loss"]))
-    task = _task(record, steps, batch_size, heads)
-    config = settings_of(task, batch_size=batch_size, **methods).config.traced()
-    data, epoch = _data(record, task), -(-task.train_size // batch_size)
-    state, due = initialize(config, data), (True,) * len(config.measures)
-    losses, accuracies = [], []
+    task, data, epoch = recorded.task, recorded.data, recorded.epoch
+    steps = min(len(recorded.step_loss), max_steps or len(recorded.step_loss))
+    # The recorded parameters are those after the initial scaling.
+    settings = settings_of(
+        task, batch_size=recorded.batch_size, init_scale=1.0, **methods
+    )
+    config = dataclasses.replace(settings.config, measures=recorded.measures).traced()
+    state, due = initialize(config, data), (True,) * len(recorded.measures)
+    losses: list[np.ndarray] = []
+    columns: dict[str, list[float]] = {name: [] for name in recorded.columns}
     for start in range(0, steps, epoch):
         length = min(epoch, steps - start)
         state, log = run_chunk(config, length, data, state)
         row = evaluate(config, data, state, due).row(due)
         losses.append(np.asarray(log.loss))
-        accuracies.append(float(row["validation_accuracy"]))
+        for name, values in columns.items():
+            values.append(float(row[name]))
         on_evaluation({"step": start + length, **row})
-    evaluations = steps // epoch
+    whole = steps // epoch
     return Replay(
         np.concatenate(losses),
-        record["step_loss"][:steps],
-        record["its"][:evaluations],
-        np.array(accuracies[:evaluations]),
-        record["val_acc"][:evaluations],
+        recorded.step_loss[:steps],
+        epoch,
+        {name: np.array(values[:whole]) for name, values in columns.items()},
+        {name: values[:whole] for name, values in recorded.columns.items()},
     )
-
-
-def _first(steps: np.ndarray, accuracy: np.ndarray) -> int | None:
-    reached = np.flatnonzero(accuracy >= THRESHOLD)
-    return int(steps[reached[0]]) if reached.size else None
 
 
 def load_record(path: Path) -> dict[str, np.ndarray]:
     """Read a record.
 
     Raises:
-      ReplayError: the file is no such record.
+      ReplayError: the file is no archive of arrays.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ReplayError(
+            "this is no .npz file, the archive of arrays that numpy.savez writes; "
+            "parity NAME.npz --make writes one from a run of ours."
+        )
+    try:
+        with np.load(path) as archive:
+            return dict(archive)
+    except ValueError:  # NumPy advises to unpickle them
+        raise ReplayError("it holds Python objects instead of arrays.") from None
+    except (TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise ReplayError(f"this .npz file is damaged: {error}") from error
+
+
+def check_settings(record: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> None:
+    """Check settings against those that a record says that its run had, if it does.
+
+    They are the array ``settings``, a text: a JSON object of values by name.
+
+    Raises:
+      ReplayError: one differs.
     """
     try:
-        with path.open("rb") as file, np.load(file) as archive:
-            record = dict(archive)
-    except (ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise ReplayError(f"{path} is not an .npz record: {error}") from error
-    wanted = {"split_perm", "epoch_perms", "step_loss", "its", "val_acc"}
-    missing = sorted(wanted - record.keys())
-    try:
-        _params(record)
-    except KeyError as error:
-        missing.append(error.args[0])
-    if missing:
-        raise ReplayError(f"{path} is not a parity record: no {', '.join(missing)}.")
-    return record
+        settings = dict(json.loads(str(record.get("settings", "{}"))).items())
+    except (ValueError, AttributeError) as error:
+        raise ReplayError(f"its settings are no object of JSON: {error}") from None
+    for name, recorded in settings.items():
+        if name in given and given[name] != recorded:
+            raise ReplayError(
+                f"{name} must be {recorded!r} as in the record, got {given[name]!r}."
+            )
 
 
-def _task(
-    record: dict[str, np.ndarray],
-    steps: int,
-    batch_size: int,
-    heads: int,
-) -> RecordedTask:
-    vocabulary, width = record["param/token_embeddings.weight"].shape
-    train_size = record["epoch_perms"].shape[1]
-    try:
-        task = RecordedTask(
-            prime=vocabulary - 2,
-            train_fraction=train_size / len(record["split_perm"]),
-            width=width,
-            layers=_layers(record),
-            heads=heads,
-        )
-    except ValueError as error:
-        raise ReplayError(str(error)) from None
-    if len(record["split_perm"]) != task.table_size:
-        raise ReplayError(
-            f"the record's split has {len(record['split_perm'])} equations, "
-            f"x·y mod {task.prime} has {task.table_size}."
-        )
-    steps_per_epoch = -(-train_size // batch_size)
-    if len(record["its"]) and record["its"][0] != steps_per_epoch:
-        raise ReplayError(
-            f"batch_size must give {record['its'][0]} steps per epoch as in the "
-            f"record, got {batch_size}, which gives {steps_per_epoch}."
-        )
-    shuffled = len(record["epoch_perms"]) * steps_per_epoch
-    if shuffled < steps:
-        raise ReplayError(
-            f"the record has shuffles for {shuffled} steps only, not for {steps}."
-        )
-    return task
+def check_names(record: Mapping[str, np.ndarray], wanted: set[str]) -> None:
+    """Raise ReplayError if a record lacks an array."""
+    if missing := sorted(wanted - record.keys()):
+        raise ReplayError(f"this is no parity record: no {', '.join(missing)}.")
 
 
-def _data(record: dict[str, np.ndarray], task: ModularTask) -> Data:
-    orders = [np.arange(record["epoch_perms"].shape[1])]
-    for shuffle in record["epoch_perms"]:  # each shuffles the current order
-        orders.append(orders[-1][shuffle])
-    return jax.device_put(
-        task.load()
-        | {"split_perm": record["split_perm"], "orders": np.stack(orders[1:])}
-        | {"params": _params(record)}
+def array(record: Mapping[str, np.ndarray], name: str) -> jax.Array:
+    """A recorded parameter.
+
+    Raises:
+      ReplayError: the record lacks it.
+    """
+    check_names(record, {f"param/{name}"})
+    return jax.numpy.asarray(record[f"param/{name}"])
+
+
+def linear(
+    record: Mapping[str, np.ndarray], prefix: str, *, bias: bool = True
+) -> dict[str, jax.Array]:
+    """A recorded linear layer under our names; PyTorch's kernel is transposed."""
+    found = {"kernel": array(record, f"{prefix}weight").T}
+    return found | ({"bias": array(record, f"{prefix}bias")} if bias else {})
+
+
+def run_of_filter(record: dict[str, np.ndarray], filter: str) -> str:
+    """Of the runs in a record that with a filter: its name begins with the filter's.
+
+    Raises:
+      ReplayError: there is none.
+    """
+    names = {name.split("/")[0] for name in record if name.endswith("/train_loss")}
+    wanted = filter.split(":")[0]
+    for name in sorted(names):
+        if name.split("_")[0] == wanted:
+            return name
+    raise ReplayError(
+        f"filter must be that of a run in the record, {', '.join(sorted(names))}, got "
+        f"{filter!r}."
     )
 
 
-def _params(record: dict[str, np.ndarray]) -> Params:
-    """The record's parameters under our names; linear weights are transposed."""
-
-    def get(name: str) -> jax.Array:
-        return jnp.asarray(record[f"param/{name}"])
-
-    def linear(prefix: str) -> dict[str, jax.Array]:
-        return {"kernel": get(f"{prefix}weight").T, "bias": get(f"{prefix}bias")}
-
-    def norm(name: str) -> dict[str, jax.Array]:
-        return {"scale": get(f"{name}.weight"), "bias": get(f"{name}.bias")}
-
-    def block(name: str) -> dict[str, Any]:
-        return {
-            "norm_attention": norm(f"{name}.ln_1"),
-            "attention": {
-                "qkv": linear(f"{name}.attn.in_proj_"),
-                "out": linear(f"{name}.attn.out_proj."),
-            },
-            "norm_mlp": norm(f"{name}.ln_2"),
-            "mlp_in": linear(f"{name}.mlp.0."),
-            "mlp_out": linear(f"{name}.mlp.2."),
-        }
-
-    return {
-        "token_embedding": {"embedding": get("token_embeddings.weight")},
-        "position_embedding": {"embedding": get("position_embeddings.weight")},
-        "blocks": {i: block(f"layers.{i}") for i in range(_layers(record))},
-        "norm": norm("ln_f"),
-        "head": {"kernel": get("head.weight").T},
-    }
-
-
-def _layers(record: dict[str, np.ndarray]) -> int:
-    return sum(name.endswith(".ln_1.weight") for name in record)
+def positions(rows: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """Where in a split some of its rows are."""
+    by_number = np.argsort(split)
+    return by_number[np.searchsorted(split[by_number], rows)].astype(np.int32)

@@ -1,8 +1,9 @@
 """Train runs and sweeps with all that a person sees of it: progress, then pictures."""
 
+import contextlib
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from experiments.host.loop import SaveEvery
 from experiments.host.sweep import How, default_way, train_sweep
 from experiments.methods.named import did_you_mean, every_setting
 from experiments.pictures.curves import plot_curves
+from experiments.records.checkpoint import has_checkpoint
+from experiments.records.provenance import tree_sha256
 from experiments.records.run import RunDirectory
 from experiments.records.status import UNFINISHED
 from experiments.records.sweep import SweepDirectory
@@ -23,9 +26,22 @@ from experiments.settings.files import Files
 from experiments.settings.presets import PRESETS
 from experiments.tasks import TASKS
 
+GOES_ON = "the same command, without --force, goes on."
+
 
 class Interrupted(Exception):
     """A study was interrupted; the same command goes on."""
+
+
+@contextlib.contextmanager
+def telling_if_it_goes_on(record: Path) -> Iterator[None]:
+    """An interrupt within has a note, if there is a checkpoint to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if has_checkpoint(record):
+            interrupt.add_note(GOES_ON)
+        raise
 
 
 def train_run(
@@ -57,6 +73,8 @@ def train_run(
     Raises:
       DataError: the data cannot be had; nothing has been recorded.
       RecordError: the run cannot go on, or its state does not fit into the memory.
+      OSError: its checkpoints do not fit on the disk, before anything is recorded; or
+        the record cannot be written.
     """
     if run.is_finished(settings) and not force:
         with run.lock():
@@ -65,8 +83,10 @@ def train_run(
     data = task.load(files)
     limits.check_memory(settings.config, data)
     limits.check_target(settings, data)
-    with run.lock():
-        if not run.prepare(settings, force=force):
+    size = limits.state_bytes(settings.config, data)
+    limits.check_disk(run.path, size.total + size.notes, [run.checkpoints])
+    with run.lock(), telling_if_it_goes_on(run.path):
+        if not run.prepare(settings, tree_sha256(data), force=force):
             return False
         steps = settings.budget.steps
         with progress(label or task.name, steps, silent=silent) as on_evaluation:
@@ -104,7 +124,7 @@ def train_lanes(
         limits.check_target(each, data.of(each.config.task))
     lanes = lanes_of(place, settings)
     budgets = {lane.run.path.name: lane.settings.budget.steps for lane in lanes}
-    with sweep_progress(budgets, silent=silent) as tell:
+    with telling_if_it_goes_on(place), sweep_progress(budgets, silent=silent) as tell:
         train_sweep(
             SweepDirectory(place),
             lanes,
@@ -140,7 +160,7 @@ def read_options(path: Path, task: str | None = None) -> dict[str, Any]:
       ValueError: it cannot be read, or has another task or preset than there are.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     values = {name.replace("-", "_"): value for name, value in values.items()}

@@ -5,11 +5,11 @@ the isotropic polarizability (in bohr³, not normalised) of half of the first hu
 molecules from initial parameters three times as large as usual; the other half, drawn
 with the seed, is for validation.
 
-The published lowest validation losses, .00659 and .00348, are not reproduced: as means
-over the validation half, in bohr⁶, the lowest of these runs are .5 – 4.4, and a linear
-regression on the same features, summed over the atoms, leaves 1 (median of 50 splits).
-The published code takes the same error of the same targets, 50 times as often, and
-keeps single batches too; neither explains it (REPRODUCTION.md).
+The published lowest losses, .00659 and .00348, are probably (inferred) those of single
+validation batches of 32, divided by 32 once more; the measure ``batch_quotient`` gives
+them, and docs/studies/qm9.md the comparison. As means over the validation half, in
+bohr⁶, the lowest losses of these runs are .5 – 4.4, and a linear regression on the same
+features, summed over the atoms, leaves 1 (median of 50 splits).
 """
 
 from typing import Any, ClassVar

@@ -7,10 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import torch_tasks  # noqa: E402
+from benchmarks import torch_imdb, torch_tasks  # noqa: E402
 from experiments.engine.objective import mean_loss  # noqa: E402
+from tests.tasks.test_imdb import SIZES, TASK  # noqa: E402
 from tests.tasks.test_mnist import SMALL, RandomImages  # noqa: E402
 from tests.tasks.test_qm9 import RandomMolecules, nonzero_biases, some_molecules  # noqa: E402
+
+HEAD = {"weight": "kernel", "bias": "bias"}
 
 
 def copy_linear(layer, ours):
@@ -76,3 +79,43 @@ def test_qm9():
             (model.convolution_2.bias, lambda g: g["convolution_2"]["bias"]),
         ],
     )
+
+
+def test_imdb():
+    data, key = TASK.load(), jax.random.key(0)
+    data = TASK.with_split(data, TASK.splits(data, key))
+    examples = TASK.take(data, jnp.arange(12))
+    params = jax.tree.map(lambda p: 3 * p, TASK.init(key, data)[0])
+    model = torch_imdb.ReviewLstm(1 + SIZES["vocabulary"], 3, 4, 2)
+    names = {
+        f"lstm.{theirs}_l{n}": params["layers"][n][ours].T
+        for n in range(2)
+        for theirs, ours in (
+            ("weight_ih", "input"),
+            ("weight_hh", "recurrent"),
+            ("bias_ih", "input_bias"),
+            ("bias_hh", "recurrent_bias"),
+        )
+    }
+    names |= {"embedding.weight": params["embedding"]}
+    names |= {f"fc.{t}": params["head"][o].T for t, o in HEAD.items()}
+    arrays = {n: torch.tensor(np.array(array)) for n, array in names.items()}
+    model.load_state_dict(arrays)
+    tokens, labels = (np.array(examples[name]) for name in ("tokens", "labels"))
+    found = model(torch.tensor(tokens.astype(np.int64)))
+    loss = torch.nn.functional.binary_cross_entropy(
+        found, torch.tensor(labels.astype(np.float32))
+    )
+    assert_same_step(
+        TASK,
+        params,
+        examples,
+        loss,
+        [
+            (model.embedding.weight, lambda g: g["embedding"]),
+            (model.lstm.weight_hh_l0, lambda g: g["layers"][0]["recurrent"].T),
+            (model.lstm.bias_ih_l1, lambda g: g["layers"][1]["input_bias"]),
+        ],
+    )
+    train = torch_imdb.make_steps(model, tokens, labels, batch_size=5)
+    assert len(train(4)) == 4

@@ -32,6 +32,7 @@ def runs(tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 def test_list(runs, capsys):
     found = {run["run"]: run for run in json_of(capsys, "list", runs)}
     assert len(found) == 3
@@ -46,12 +47,14 @@ def test_list(runs, capsys):
     assert lost["final"]["weight_norm"] is lost["final"]["validation_loss"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["begun", "lost", "diverged"])
 def test_show(runs, name, capsys):
     (listed,) = json_of(capsys, "list", runs / name)
     assert json_of(capsys, "show", runs / name) == listed
 
 
+@pytest.mark.thorough
 def test_compare(runs, capsys):
     found = json_of(capsys, "compare", runs / "begun", runs / "lost")
     assert found["settings"]["filter"] == ["none", "ema"]
@@ -60,6 +63,7 @@ def test_compare(runs, capsys):
     assert found["results"]["filter_share"] == [None, None]
 
 
+@pytest.mark.thorough
 def test_train(tmp_path, capsys):
     options = ["--steps", "1", "--eval-every", "1", "--run-dir", tmp_path / "a"]
     found = json_of(capsys, "train", "modular", *TINY, *options)
@@ -75,6 +79,7 @@ def test_train(tmp_path, capsys):
     assert plan["config"]["clip_norm"] is None
 
 
+@pytest.mark.thorough
 def test_response(tmp_path, capsys):
     """α = 0.1 never falls to −3 dB: no such frequency."""
     picture = tmp_path / "r.png"

@@ -14,10 +14,10 @@ from experiments.methods.observe import MEASURES, observe
 from experiments.pictures.curves import figure_of
 from experiments.records.sweep import SweepDirectory
 from experiments.screen import console
+from experiments.settings.measure import UNDEFINED
 from experiments.settings.presets import PRESETS
 from experiments.tasks import TASKS
 from grokfast_jax import grokfast_ema
-from tests.conftest import SHARED
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 
@@ -59,6 +59,9 @@ def test_compare(runs, capsys):
     text = out(["compare", runs / "a", runs / "b"], capsys)
     assert "seed" in text
     assert "learning_rate" not in text
+    assert "steps to 99 % validation accuracy" in text  # as `show` has it
+    assert "t_gen_99" not in text
+    assert "filter cosine" in text
     both = json.loads(out(["compare", runs / "a", runs / "b", "--json"], capsys))
     assert both["settings"]["filter"] == ["none", "ema"]
     assert both["results"]["filter_share"][0] == 0
@@ -130,6 +133,7 @@ def test_long_names_of_runs_are_whole(capsys):
     assert "".join(w for w in words if w.strip("-") in name) == name
 
 
+@pytest.mark.thorough
 def test_dry_run_trains_nothing(tmp_path, capsys):
     directory = tmp_path / "run"
     options = ["--filter", "ma", "--dry-run", "--json", "--run-dir", directory]
@@ -149,15 +153,19 @@ def test_json_of_a_run(tmp_path, capsys):
     assert summary["status"] == "completed"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("task", "name"), [(t, n) for t, names in PRESETS.items() for n in names]
 )
-def test_every_preset_builds(task, name, capsys):
+def test_every_preset_builds(task, name, real_data, request, capsys):
     options = ["--preset", name, "--seed", "7", "--dry-run", "--json"]
     if task != "modular":
-        if not (SHARED / "data" / task).exists():
-            pytest.skip(f"real data not there: {task}")
-        options += ["--data-dir", str(SHARED / "data")]
+        folder = {"cifar": "cifar10", "gpt": "text"}.get(task, task)
+        if name == "cifar10-resnet18":  # of all images
+            real_data("cifar10/cifar-10-python.tar.gz")
+        if task == "glue":
+            request.getfixturevalue("default_encoder")
+        options += ["--data-dir", str(real_data(folder).parent)]
     plan = json.loads(out(["train", task, *options], capsys))
     for setting, value in PRESETS[task][name]().items():
         assert plan["config"][setting] == value
@@ -183,7 +191,7 @@ def test_measures_of_the_filter():
     g = [np.array([3.0, 4.0]), np.array([0.0, 10.0])]
     tx = observe(grokfast_ema(alpha=0.5, lamb=2.0))
     state = tx.init(jnp.zeros(2))
-    assert all(np.isnan(getattr(state, name)) for name in MEASURES)
+    assert all(getattr(state, name) == UNDEFINED for name in MEASURES)
     for gradient in g:
         filtered, state = tx.update(jnp.asarray(gradient, jnp.float32), state)
     average = 0.5 * g[0] + 0.5 * g[1]
@@ -198,6 +206,7 @@ def test_measures_of_the_filter():
     np.testing.assert_allclose(found["filter_cosine"], cosine, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_observing_changes_nothing():
     g = jax.random.normal(jax.random.key(0), (30, 5))
     for tx in (grokfast_ema(), optax.identity()):

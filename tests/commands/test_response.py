@@ -11,6 +11,7 @@ from experiments.methods.ma import Ma
 from experiments.results.response import MEASURES, measure
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.98])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_exponential_moving_average(alpha, normalize):
@@ -40,6 +41,7 @@ def test_moving_average_of_the_paper():
     assert m["smallest_gain_period"] == pytest.approx(2 * np.pi / 0.0545, rel=5e-3)
 
 
+@pytest.mark.thorough
 def test_sum_and_mean_differ_in_gain_alone():
     options = {"window_size": 20, "lamb": 1.0}
     a, b = measure(Ma(**options)), measure(Ma(**options, filter_type="sum"))
@@ -48,6 +50,7 @@ def test_sum_and_mean_differ_in_gain_alone():
     assert b.measures["cutoff"] == pytest.approx(a.measures["cutoff"])
 
 
+@pytest.mark.thorough
 def test_every_combination_once_and_a_picture(tmp_path, capsys):
     picture = tmp_path / "r.svg"
     arguments = ["response", "--filter", "ema,ma", "--alpha", "0.5,0.9,0.5"]
@@ -57,7 +60,7 @@ def test_every_combination_once_and_a_picture(tmp_path, capsys):
     assert len(found) == 2 * 2 + 2
     assert found["EMA α = 0.5, λ = 3"].keys() == MEASURES.keys()
     assert found["MA w = 4, λ = 1"]["dc_gain"] == pytest.approx(2, rel=1e-6)
-    text = picture.read_text()
+    text = picture.read_text(encoding="utf-8")
     assert text.startswith("<?xml")
     assert main(["response", "--output", str(tmp_path / "r.png")]) == 0
     shown = capsys.readouterr().out
@@ -66,6 +69,7 @@ def test_every_combination_once_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -16,7 +16,18 @@ FILES = {
     ),
     "qm9.toml": (
         40,
-        "qm9 --filter none,ema:alpha=0.9:lamb=1 --weight-decay 0,0.01 --seeds 10",
+        "qm9 --filter none,ema:alpha=0.9:lamb=1 --weight-decay 0,0.01 --seeds 10 "
+        "--measures weight_norm+filter_effect+batch_quotient",
+    ),
+    "imdb.toml": (
+        8,
+        "imdb --filter none,ema:alpha=0.98:lamb=2 --weight-decay 1,10 --steps 2000 "
+        "--seeds 2 --measures weight_norm+filter_effect+batch",
+    ),
+    "sst2.toml": (9, "glue --learning-rate 2e-5,5e-5,1e-4 --seeds 3"),
+    "mrpc.toml": (
+        9,
+        "glue --preset glue-mrpc --learning-rate 2e-5,5e-5,1e-4 --seeds 3",
     ),
     "mnist-tuning.toml": (
         3 * 5 * 3,
@@ -61,7 +72,7 @@ def test_committed_files_are_the_commands_that_they_say(name, capsys):
     assert found["lanes"] == len(found["settings"]) == lanes
     # The name of a sweep is a function of all settings of all its lanes.
     assert found == plan(capsys, *command.split())
-    first = (STUDIES / name).read_text().splitlines()[1]
+    first = (STUDIES / name).read_text(encoding="utf-8").splitlines()[1]
     assert first == f"# python -m experiments sweep --file experiments/studies/{name}"
 
 
@@ -106,6 +117,12 @@ def test_what_is_wrong_in_a_file_is_one_line(file, text, words, capsys):
     line = error_of(capsys, "sweep", "--file", path, "--dry-run")
     for word in words:
         assert word in line
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(file, capsys):
+    """As editors on Windows write it."""
+    path = file('\ufefftask = "modular"\nseeds = 2')
+    assert plan(capsys, "--file", path)["lanes"] == 2
 
 
 def test_a_file_of_another_task_or_of_none(file, capsys):
@@ -194,6 +211,7 @@ IDLE = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", ["train", "sweep"])
 @pytest.mark.parametrize(("options", "words"), IDLE)
 def test_options_without_effect_are_told(verb, options, words, capsys):
@@ -224,6 +242,7 @@ def trained(tmp_path_factory):
     return path
 
 
+@pytest.mark.thorough
 def test_the_table_tells_whole_methods_apart(trained, capsys):
     found = json_of(capsys, "show", trained)
     assert {row["filter"] for row in found["settings"]} == {"none", "ema", "ema+ma"}
@@ -236,6 +255,7 @@ def test_the_table_tells_whole_methods_apart(trained, capsys):
         assert (trained / picture).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_json_of_a_sweep(trained, capsys):
     """Step 0 has no measure of the filter yet: NaN, which JSON has not."""
     again = ["sweep", "modular", *TINY, "--filter", METHODS, "--steps", "4"]

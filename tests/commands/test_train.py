@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
+from experiments.commands.options import _cut_off
+from experiments.methods.named import settings_of
+from experiments.records import provenance
 from experiments.records.run import RunDirectory
 from experiments.results.milestones import milestones
 from experiments.settings.milestone import OF_ACCURACY, generalised_95_of
 from experiments.studies.grok import grok
+from experiments.tasks.cifar import CifarTask
 from experiments.tasks.modular import ModularTask
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
@@ -21,8 +25,8 @@ def run(arguments, directory):
 
 
 def read(directory):
-    summary = json.loads((directory / "summary.json").read_text())
-    with (directory / "metrics.csv").open() as file:
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    with (directory / "metrics.csv").open(encoding="utf-8") as file:
         return summary, list(csv.DictReader(file))
 
 
@@ -42,9 +46,11 @@ def test_train_leaves_a_record(tmp_path, capsys):
     assert summary["steps"] == 25
     assert len(summary["parameters_sha256"]) == 64
     assert {"jax", "optax", "python"} < summary["versions"].keys()
+    assert summary["started"].endswith("+00:00")
+    assert summary["revisions"] == [provenance.revision()]
     assert summary["peak_memory_mib"]["process"] > 50
     assert (tmp_path / "a" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    config = json.loads((tmp_path / "a" / "config.json").read_text(encoding="utf-8"))
     assert config["filter"] == "ema"
     assert config["lamb"] == 2.0
     # What has no effect is not there; what a reader must know of the task is.
@@ -60,6 +66,7 @@ def test_train_leaves_a_record(tmp_path, capsys):
     assert rows_again == rows
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("optimizer", "own"),
     [
@@ -98,6 +105,7 @@ def test_every_optimizer_trains_and_is_shown(tmp_path, capsys, optimizer, own):
     assert read(other)[1] == rows
 
 
+@pytest.mark.thorough
 def test_stops_at_the_target(tmp_path):
     options = ["--steps", "900", "--eval-every", "20", "--stop-at", "0.02"]
     assert run(options, tmp_path) == 0
@@ -107,6 +115,7 @@ def test_stops_at_the_target(tmp_path):
     assert reached.index(True) == len(rows) - 2  # one chunk more was under way
 
 
+@pytest.mark.thorough
 def test_target_met_at_the_last_evaluation(tmp_path):
     assert run(["--steps", "10", "--eval-every", "10"], tmp_path / "a") == 0
     accuracies = [float(r["validation_accuracy"]) for r in read(tmp_path / "a")[1]]
@@ -116,22 +125,31 @@ def test_target_met_at_the_last_evaluation(tmp_path):
     assert read(tmp_path / "b")[0]["status"] == "reached target"
 
 
+@pytest.mark.thorough
 def test_time_per_step_is_not_that_of_compilation(tmp_path):
     assert run(["--steps", "45", "--eval-every", "10"], tmp_path) == 0
-    assert read(tmp_path)[0]["ms_per_step"] < 50
+    summary = read(tmp_path)[0]
+    assert summary["ms_per_step"] < 50
+    assert 0 < summary["compile_seconds"] < summary["seconds"]
+    assert RunDirectory(tmp_path).compile_seconds() == summary["compile_seconds"]
+    assert run(["--steps", "60", "--eval-every", "10"], tmp_path) == 0
+    assert read(tmp_path)[0]["compile_seconds"] > summary["compile_seconds"]
 
 
+@pytest.mark.thorough
 def test_main_job_on_a_small_task(tmp_path, capsys):
     task = ModularTask(prime=11, width=16, heads=2)
     assert grok(0, tmp_path, task=task, max_steps=80) == "completed"
-    for name in ("grokfast-ema", "adam"):
+    names = ("filter-and-decay", "decay-alone", "neither")
+    for name in names:
         assert read(tmp_path / name)[0]["steps"] == 80
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert "Grokfast-EMA + Adam" in capsys.readouterr().out
-    first, second = (read(tmp_path / name)[1][0] for name in ("grokfast-ema", "adam"))
-    assert first == second  # the same weights and the same split
+    assert "decay alone" in capsys.readouterr().out
+    first, *others = (read(tmp_path / name)[1][0] for name in names)
+    assert others == [first, first]  # the same weights and the same split
 
 
+@pytest.mark.thorough
 def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     options = ["--optimizer", "sgd", "--learning-rate", "1e12", "--warmup-steps", "3"]
     assert run([*options, "--steps", "200"], tmp_path) == 3
@@ -140,7 +158,7 @@ def test_divergence_stops_with_the_step_and_keeps_the_record(tmp_path, capsys):
     assert 1 < summary["diverged_at_step"] < 20
     assert np.isfinite(float(rows[0]["train_loss"]))
     assert summary["parameters_sha256"] is None
-    assert "NaN" not in (tmp_path / "summary.json").read_text()
+    assert "NaN" not in (tmp_path / "summary.json").read_text(encoding="utf-8")
     assert str(summary["diverged_at_step"]) in capsys.readouterr().out
 
 
@@ -182,16 +200,23 @@ def test_parity_of_no_record(tmp_path, capsys):
     np.save(tmp_path / "array.npy", np.ones(3))
     for name, message in (
         ("other.npz", "no epoch_perms"),
-        ("broken.npz", "not an .npz"),
-        ("array.npy", "not an .npz"),
+        ("broken.npz", "is no .npz"),
+        ("array.npy", "is no .npz"),
     ):
         assert main(["parity", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_idle_options_are_told(tmp_path, capsys):
     assert run(["--steps", "1", "--alpha", "0.9"], tmp_path) == 0
     assert "--alpha has no effect with --filter none" in capsys.readouterr().err
+
+
+def test_a_schedule_that_is_cut_off_is_told_unless_a_task_has_it_so():
+    assert _cut_off([settings_of(CifarTask())]) == []
+    (note,) = _cut_off([settings_of(CifarTask(), steps=100)])
+    assert "schedule ends at step 119,255, the run at 100" in note
 
 
 def test_help_teaches(capsys):

@@ -39,7 +39,7 @@ def run(directory, *arguments):
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -54,6 +54,7 @@ def records(tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -63,6 +64,7 @@ def records(tmp_path_factory):
         ["show", "b", "--json"],
         ["show", "sweep", "--json"],
         ["compare", "a", "b"],
+        ["report", "a", "sweep"],
         ["plot", "a", "b", "--output", "both.png"],
         ["response", "--alpha", "0.5", "--output", "response.png"],
     ],

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import sys
+import tarfile
 import warnings
 import zipfile
 
@@ -44,9 +45,9 @@ def write_raw(folder, molecules, left_out=(4,)):
             molecule.SetProp("_Name", f"gdb_{number}")
             writer.write(molecule)
             rows.append(f"gdb_{number},1.5,{alpha}\n")
-    (folder / NAMES[1]).write_text("mol_id,A,alpha\n" + "".join(rows))
+    (folder / NAMES[1]).write_text("mol_id,A,alpha\n" + "".join(rows), encoding="utf-8")
     table = "".join(f"  {number}  C\n" for number in left_out)
-    (folder / NAMES[2]).write_text("3 head\n" * 9 + table + "=====\n")
+    (folder / NAMES[2]).write_text("3 head\n" * 9 + table + "=====\n", encoding="utf-8")
     return [folder / name for name in NAMES]
 
 
@@ -147,14 +148,15 @@ def test_more_molecules_than_prepared(real_data):
     assert message.startswith("2,001 molecules of QM9 wanted, ")
     assert "qm9_first2000_graphs.npz holds 2,000; for more, files of qm9" in message
     assert message.count("curl") == 2, "one archive has two of the files"
-    assert "unzip" in message
-    assert "uncharacterized.txt (486,752 bytes, sha256 3aa5115d540b356de94" in message
+    assert f"-o {real_data('qm9') / 'qm9' / 'qm9.zip'} " in message, "read as it is"
+    wanted = "uncharacterized.txt or 3195404 (486,752 bytes, sha256 3aa5115d540b356de94"
+    assert wanted in message
 
 
 def test_molecules_that_nothing_has(tmp_path):
     with pytest.raises(DataError, match="files of qm9 are missing") as caught:
         load_qm9(1, tmp_path)
-    assert "RDKit: pip install 'grokfast-jax[qm9]'" in str(caught.value)
+    assert "RDKit: pip install rdkit" in str(caught.value)
     assert "qm9_first<n>_graphs.npz" in str(caught.value)
     for molecules in (0, 130_832):
         with pytest.raises(ValueError, match=r"1 … 130831, got"):
@@ -191,7 +193,7 @@ def test_conversion_equals_the_prepared_arrays(real_data, tmp_path):
     """The clean graphs of the same molecules, written as raw files and converted."""
     pytest.importorskip("rdkit")
     path = real_data("qm9") / "qm9_first2000.csv.gz"
-    with gzip.open(path, "rt") as table:
+    with gzip.open(path, "rt", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))[:600]
     molecules = [
         (int(row["mol_id"][4:]), row["smiles_gdb17"], row["alpha"]) for row in rows
@@ -199,7 +201,7 @@ def test_conversion_equals_the_prepared_arrays(real_data, tmp_path):
     # 58, 61 and 80, which PyTorch Geometric leaves out, are put in and left out again.
     extra = [(number, "CCO", 0.0) for number in (58, 61, 80)]
     paths = write_raw(tmp_path, sorted(molecules + extra), (58, 61, 80))
-    got = qm9_raw.convert(*paths, 600)
+    got = qm9_raw.convert(*(path.read_bytes() for path in paths), 600)
     wanted = load_qm9(600, real_data("qm9"))
     np.testing.assert_array_equal(got["alpha"], wanted["alpha"])
     np.testing.assert_array_equal(got["node_ptr"], wanted["node_ptr"])
@@ -235,7 +237,7 @@ def test_conversion_is_kept(raw, user_cache, monkeypatch):
     for name, array in first.items():
         np.testing.assert_array_equal(again[name], array)
         assert again[name].dtype == array.dtype
-    with pytest.raises(DataError, match=r"pip install 'grokfast-jax\[qm9\]'"):
+    with pytest.raises(DataError, match="pip install rdkit"):
         load_qm9(6, raw)
 
 
@@ -262,18 +264,74 @@ def test_a_raw_file_that_is_another(raw, name):
 
 def test_raw_files_that_do_not_belong_together(tmp_path):
     pytest.importorskip("rdkit")
-    structures, properties, left_out = write_raw(tmp_path, MOLECULES)
-    lines = properties.read_text().splitlines(keepends=True)
+    paths = write_raw(tmp_path, MOLECULES)
+    structures, properties, left_out = (path.read_bytes() for path in paths)
     with pytest.raises(DataError, match=r"7 molecules of QM9 wanted, .* holds 6"):
         qm9_raw.convert(structures, properties, left_out, 7)
-    properties.write_text("".join(lines[:2] + lines[3:]))
+    lines = properties.splitlines(keepends=True)
+    other = b"".join(lines[:2] + lines[3:])
     with pytest.raises(DataError, match="molecule 2 is damaged, or is not the gdb_3"):
-        qm9_raw.convert(structures, properties, left_out, 6)
-    properties.write_text("".join(lines))
-    text = structures.read_text()
-    structures.write_text(text.replace("  5  4  0", "  x  4  0", 1))
+        qm9_raw.convert(structures, other, left_out, 6)
+    damaged = structures.replace(b"  5  4  0", b"  x  4  0", 1)
     with pytest.raises(DataError, match="molecule 1 is damaged"):
-        qm9_raw.convert(structures, properties, left_out, 6)
+        qm9_raw.convert(damaged, properties, left_out, 6)
+
+
+def in_archive(folder):
+    with zipfile.ZipFile(folder / "qm9.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES[:2]:
+            archive.write(folder / name, name)
+            (folder / name).unlink()
+
+
+def in_a_tape_archive(folder):
+    with tarfile.open(folder / "gdb9.tar.gz", "w:gz") as archive:
+        for name in NAMES[:2]:
+            archive.add(folder / name, name)
+            (folder / name).unlink()
+
+
+def gzipped(folder):
+    for name in NAMES:
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / name).unlink()
+
+
+def as_pytorch_geometric_leaves_them(folder):
+    (folder.parent / "QM9").mkdir()
+    folder.rename(folder.parent / "QM9" / "raw")
+
+
+def named_as_fetched(folder):
+    (folder / NAMES[2]).rename(folder / "3195404")
+
+
+@pytest.mark.parametrize(
+    "rearrange",
+    [
+        in_archive,
+        in_a_tape_archive,
+        gzipped,
+        as_pytorch_geometric_leaves_them,
+        named_as_fetched,
+    ],
+)
+def test_raw_files_as_people_have_them(raw, rearrange):
+    rearrange(raw / "qm9")
+    data = load_qm9(6, raw)
+    np.testing.assert_allclose(data["alpha"], [13.21, 9.46, 6.31, 12.99, 40, 50])
+
+
+def test_a_damaged_raw_file_names_the_archive_to_fetch(raw):
+    in_archive(raw / "qm9")
+    path = raw / "qm9" / "qm9.zip"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match="cannot be unpacked") as caught:
+        load_qm9(6, raw)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is not the published file")
+    assert "  wanted gdb9.sdf (sha256 " in message
+    assert f"curl -fL --create-dirs -o {path} {qm9.RAW_FILES[0].url}" in message
 
 
 def test_download_of_the_archive(raw, server, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Scores of named splits, scores that are no means, and starts from given weights."""
 
+import dataclasses
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from experiments.engine.train import initialize, run_chunk
 from experiments.methods.measures import weight_norms
 from experiments.methods.named import settings_of
 from experiments.methods.observe import ObservedState, observe, state_of
+from experiments.settings.measure import Measure
 from experiments.settings.options import options
 from experiments.settings.task import Outputs, Task
 
@@ -110,6 +112,58 @@ def test_evaluation_copies_no_data(started):
     program = evaluate.lower(config, big, state, DUE).compile()
     size = sum(a.nbytes for a in big.values())
     assert program.memory_analysis().temp_size_in_bytes < size / 20
+
+
+@options
+class Shifted(Given):
+    """Scores few rows, with a shift taken over those to train on."""
+
+    name: ClassVar[str] = "shifted"
+    evaluation_batch: ClassVar[int] = 4
+
+    def init(self, key, data):
+        return super().init(key, data)[0], {"shift": jnp.zeros(())}
+
+    def scored(self, splits):
+        return splits | {"train": splits["train"][::4]}
+
+    def evaluation_state(self, params, model_state, data, splits):
+        examples = self.take(data, splits["train"])
+        found = super().forward(params, (), examples, None, train=False)[0]
+        return {"shift": jnp.mean(found.prediction)}
+
+    def forward(self, params, model_state, examples, key, *, train):
+        outputs, _ = super().forward(params, (), examples, key, train=train)
+        assert train or len(examples["x"]) <= self.evaluation_batch
+        return Outputs(outputs.prediction - model_state["shift"]), model_state
+
+
+@options
+class Seen(Measure):
+    """What a measure is shown."""
+
+    name: ClassVar[str] = "seen"
+
+    def __call__(self, point):
+        shift = point.model_state["shift"]
+        return {"rows": jnp.int32(len(point.splits["train"])), "shift": shift}
+
+
+def test_a_task_chooses_what_is_scored_and_with_which_state():
+    task = Shifted()
+    config = dataclasses.replace(settings_of(task).config, measures=(Seen(),)).traced()
+    data = jax.device_put(task.load())
+    state = initialize(config, data)
+    row = evaluate(config, data, state, (True,)).row((True,))
+    truth = task.load()
+    found = (truth["x"] @ WEIGHTS).mean(axis=1)
+    shift = found[:12].mean()
+    loss = (found - shift - truth["positive"]) ** 2
+    for split, rows in (("train", slice(0, 12, 4)), ("validation", slice(12, 25))):
+        np.testing.assert_allclose(row[f"{split}_loss"], loss[rows].mean(), rtol=1e-5)
+    assert row["rows"] == 3
+    np.testing.assert_allclose(row["shift"], shift, rtol=1e-5)
+    assert state.model_state["shift"] == 0  # training goes on with its own
 
 
 def test_weight_norms_of_sequences_and_fields():

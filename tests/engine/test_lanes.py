@@ -59,7 +59,9 @@ def lane_of(tree, lane):
     return jax.tree.map(lambda a: a[lane], tree)
 
 
-@pytest.mark.parametrize("filter", ["none", "ma"])
+@pytest.mark.parametrize(
+    "filter", ["none", pytest.param("ma", marks=pytest.mark.thorough)]
+)
 def test_looped_lanes_are_the_runs_alone_bit_for_bit(filter):
     lanes = configs(filter)
     losses, metrics, state = together(lanes, "map")
@@ -73,6 +75,7 @@ def test_looped_lanes_are_the_runs_alone_bit_for_bit(filter):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filter", ["ema", "ma"])
 def test_batched_lanes_are_the_runs_alone_to_rounding(filter):
     lanes = configs(filter)
@@ -86,6 +89,7 @@ def test_batched_lanes_are_the_runs_alone_to_rounding(filter):
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", WAYS)
 def test_some_lanes_go_on_without_the_others(way):
     lanes = configs("ma")
@@ -106,12 +110,8 @@ def test_the_step_is_shared_so_that_branches_stay_branches():
     assert isinstance(state, TrainState)
     assert state.step.shape == ()
     lanes = run_chunk_of_lanes.lower(config, 4, data, state, way="vmap")
-    first = configs("none")[0].traced()
-    one = jax.eval_shape(initialize, first, data)
-    alone = run_chunk.lower(first, 4, data, one)
-    branches = alone.as_text().count("stablehlo.case")
-    assert branches
-    assert lanes.as_text().count("stablehlo.case") == branches
+    # A new epoch's order, its shorter last batch, the update that is observed.
+    assert lanes.as_text().count("stablehlo.case") == 3
 
 
 def test_lanes_differ_in_what_is_traced_alone():

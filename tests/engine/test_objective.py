@@ -53,6 +53,7 @@ class Spying(Optimizer):
         return (spy(),)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filter", ["none", "ema"])
 def test_value_fn_gives_the_value(filter):
     """At the same parameters bit for bit, in every batch; less of it downhill."""
@@ -72,6 +73,7 @@ def test_value_fn_gives_the_value(filter):
     assert len(set(values)) == 5
 
 
+@pytest.mark.thorough
 def test_value_and_gradient_are_of_one_function():
     loss, key = mean_loss(TASK), jax.random.key(0)
     params, state = TASK.init(key, DATA)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from experiments.engine.evaluate import evaluate
-from experiments.engine.state import Keys
+from experiments.engine.state import Keys, numerics_of
 from experiments.engine.train import initialize, run_chunk
 from experiments.methods.adam import Adam
 from experiments.methods.chain import build_optimizer
@@ -32,6 +32,7 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filter", ["none", "ema", "ma"])
 def test_chunks_may_be_cut_anywhere(filter):
     """One chunk of 9 steps equals three of 3, bit for bit, across epochs' ends."""
@@ -46,6 +47,7 @@ def test_chunks_may_be_cut_anywhere(filter):
     np.testing.assert_array_equal(chunk.loss, np.concatenate(losses))
 
 
+@pytest.mark.thorough
 def test_one_compilation_serves_all_traced_hyperparameters():
     base = config_of(filter="ema")
     config, data, state, _ = start(base)
@@ -72,6 +74,7 @@ def test_one_compilation_serves_all_traced_hyperparameters():
     assert [f._cache_size() for f in (initialize, run_chunk, evaluate)] == compiled
 
 
+@pytest.mark.thorough
 def test_matmul_precision_reaches_the_products():
     """A CPU ignores it, so look at the programs: one-hot copies stay exact."""
     texts = {}
@@ -84,8 +87,17 @@ def test_matmul_precision_reaches_the_products():
             evaluate.lower(config, data, state, due(config)).as_text(),
         ]
     for exact, fast in zip(*texts.values(), strict=True):
-        assert exact.count("HIGHEST") == 2 * exact.count("stablehlo.dot_general") > 0
-        assert 0 < fast.count("HIGHEST") < exact.count("HIGHEST") / 2
+        exact, fast = (
+            [
+                "HIGHEST" in line
+                for line in text.splitlines()
+                if ".dot_general" in line and not line.endswith("-> tensor<f32>")
+            ]
+            for text in (exact, fast)
+        )  # the measures' scalar products are always exact
+        assert exact
+        assert all(exact)
+        assert 0 < sum(fast) < len(fast) / 2
 
 
 def test_seeds_and_init_scale():
@@ -102,6 +114,20 @@ def test_seeds_and_init_scale():
     assert other["train_loss"] != metrics["train_loss"]
 
 
+def test_random_numbers_do_not_follow_the_settings_of_the_process():
+    """Else a run would go on with another split."""
+
+    def drawn():
+        with numerics_of(config_of()):
+            return jax.random.permutation(Keys.from_seed(0).split, 20)
+
+    expected = drawn()
+    for setting in jax.threefry_partitionable(False), jax.default_prng_impl("rbg"):
+        with setting:
+            assert_same(drawn(), expected)
+
+
+@pytest.mark.thorough
 def test_every_epoch_shows_every_example_once():
     """The last batch of an epoch is smaller."""
     seen = []
@@ -127,6 +153,7 @@ def test_every_epoch_shows_every_example_once():
     assert (epochs[0] != epochs[1]).any()
 
 
+@pytest.mark.thorough
 def test_metrics_are_means_over_the_full_splits():
     config, data, state, metrics = start(config_of(filter="ema"))
     task = config.task
@@ -177,6 +204,7 @@ def numpy_steps(options, gradients, theta):
     return theta
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [

@@ -40,6 +40,7 @@ def test_lanes_of_small_states_ask_no_compiler(tmp_path, monkeypatch):
     assert lanes_at_once(lanes(tmp_path), data_of) == 9
 
 
+@pytest.mark.thorough
 def test_lanes_at_a_time_by_their_data_states_and_activations(tmp_path, monkeypatch):
     """Of the whole account the data count once, all else once a lane."""
     some = lanes(tmp_path, filter="ma", window_size=50)

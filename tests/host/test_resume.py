@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from experiments.commands.cli import main
+from experiments.host import loop
+from experiments.host.signals import ends_as_interrupts, stop_requests
 from experiments.records import checkpoint
 from experiments.records.checkpoint import Checkpoints
 from tests.support.tiny import read
@@ -51,7 +53,7 @@ def start(directory, *options):
 
 def rows_in(directory):
     metrics = directory / "metrics.csv"
-    return metrics.read_text().count("\n") if metrics.exists() else 0
+    return metrics.read_text(encoding="utf-8").count("\n") if metrics.exists() else 0
 
 
 def kill_often(directory, options, kills):
@@ -89,6 +91,7 @@ def check_kills(tmp_path, name, kills, steps):
     assert (np.diff(timing["seconds"]) >= 0).all()  # cumulative over resumes
 
 
+@pytest.mark.thorough
 def test_three_kills(tmp_path):
     check_kills(tmp_path, "ma", kills=3, steps=1500)
 
@@ -99,7 +102,9 @@ def test_twenty_kills(tmp_path, name):
     check_kills(tmp_path, name, kills=20, steps=6000)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)]
+)
 def test_interrupted_run_goes_on(tmp_path, number):
     options = ["--filter", "ema", "--steps", "6000", "--eval-every", "20"]
     process = start(tmp_path / "a", *options)
@@ -115,6 +120,63 @@ def test_interrupted_run_goes_on(tmp_path, number):
     assert train(tmp_path / "a", *options) == 0
     assert train(tmp_path / "b", *options) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_says_twice_that_it_closes(tmp_path, number):
+    process = start(tmp_path / "a", "--steps", "6000", "--eval-every", "20")
+    while rows_in(tmp_path / "a") < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    assert process.stderr.read() == b""
+    summary, _ = read(tmp_path / "a")
+    assert summary["status"] == "interrupted"
+    assert (tmp_path / "a" / "checkpoints" / str(summary["steps"])).is_dir()
+
+
+def test_only_a_second_ctrl_c_interrupts_what_is_being_saved():
+    with stop_requests() as is_requested:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_requested()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_one_signal_is_enough_while_training_does_not_handle_them():
+    with ends_as_interrupts():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+        for number in (signal.SIGHUP, signal.SIGTERM):  # no second interrupt
+            os.kill(os.getpid(), number)
+
+
+def test_what_goes_on_is_told_where_there_is_a_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
+    def closed(*_, **__):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(loop, "train", closed)
+    assert train(tmp_path / "a", "--steps", "10") == 130
+    assert capsys.readouterr().err.split("\n")[-2] == "Interrupted"
+    (tmp_path / "a" / "checkpoints" / "5.orbax-checkpoint-tmp").mkdir(parents=True)
+    (tmp_path / "a" / "metrics.csv").touch()
+    assert train(tmp_path / "a", "--steps", "10") == 130
+    assert capsys.readouterr().err.split("\n")[-2] == "Interrupted"
+    (tmp_path / "a" / "checkpoints" / "5").mkdir()
+    assert train(tmp_path / "a", "--steps", "10") == 130
+    assert capsys.readouterr().err.split("\n")[-2] == (
+        "Interrupted: the same command, without --force, goes on."
+    )
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 SHORT = ["--steps", "40", "--eval-every", "10", "--checkpoint-steps", "10"]
@@ -161,6 +223,7 @@ def test_killed_before_any_change_of_a_file(tmp_path, added):
     assert number > 12
 
 
+@pytest.mark.thorough
 def test_finished_run_prints_its_summary_and_more_steps_go_on(tmp_path, capsys):
     assert train(tmp_path / "a", "--steps", "20", "--eval-every", "10") == 0
     before = read(tmp_path / "a")
@@ -169,10 +232,12 @@ def test_finished_run_prints_its_summary_and_more_steps_go_on(tmp_path, capsys):
     assert "finished" in capsys.readouterr().out
     assert read(tmp_path / "a") == before
     assert train(tmp_path / "a", *SHORT) == 0
+    assert read(tmp_path / "a")[0]["started"] == before[0]["started"]
     assert train(tmp_path / "b", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.thorough
 def test_other_settings_are_refused_with_the_difference(tmp_path, capsys):
     assert train(tmp_path, *SHORT) == 0
     assert train(tmp_path, *SHORT, "--learning-rate", "0.01", "--seed", "3") == 2
@@ -205,6 +270,7 @@ def flip_bits(checkpoint):
         file.write_bytes(contents)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("harm", [damage, empty, flip_bits])
 def test_damaged_checkpoint_is_set_aside(tmp_path, harm):
     assert train(tmp_path / "a", *SHORT) == 0
@@ -212,7 +278,7 @@ def test_damaged_checkpoint_is_set_aside(tmp_path, harm):
     for _ in range(2):  # twice: the name of the first must not be in the way
         harm(tmp_path / "a" / "checkpoints" / "40")
         (tmp_path / "a" / "summary.json").unlink()  # as if killed before the end
-        with (tmp_path / "a" / "metrics.csv").open("a") as file:
+        with (tmp_path / "a" / "metrics.csv").open("a", encoding="utf-8") as file:
             file.write("50,0.1,0")  # and within a row
         with pytest.warns(UserWarning, match="checkpoint 40 cannot be read"):
             assert train(tmp_path / "a", *SHORT) == 0
@@ -226,48 +292,55 @@ def test_no_whole_checkpoint_is_told(tmp_path, capsys):
     for step in (tmp_path / "checkpoints").iterdir():
         damage(step)
     (tmp_path / "summary.json").unlink()
-    rows = (tmp_path / "metrics.csv").read_text()
+    rows = (tmp_path / "metrics.csv").read_text(encoding="utf-8")
     assert train(tmp_path, *SHORT) == 2
     assert "--force starts over" in capsys.readouterr().err
-    assert (tmp_path / "metrics.csv").read_text() == rows
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == rows
     assert train(tmp_path, *SHORT, "--force") == 0
 
 
+@pytest.mark.thorough
 def test_killed_while_steps_were_being_added(tmp_path):
     """The new settings are on the disk, the old summary too or not any more."""
     for directory in (tmp_path / "a", tmp_path / "b"):
         assert train(directory, "--steps", "20", "--eval-every", "10") == 0
-        text = (directory / "config.json").read_text().replace(": 20,", ": 40,")
-        (directory / "config.json").write_text(text)
+        text = (
+            (directory / "config.json")
+            .read_text(encoding="utf-8")
+            .replace(": 20,", ": 40,")
+        )
+        (directory / "config.json").write_text(text, encoding="utf-8")
     (tmp_path / "b" / "summary.json").unlink()
     for directory in (tmp_path / "a", tmp_path / "b"):
         assert train(directory, *SHORT) == 0
         assert read(directory)[0]["steps"] == 40
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["metrics.csv", "timing.csv"])
 def test_killed_before_the_first_row_was_written(tmp_path, name):
     assert train(tmp_path / "b", *SHORT) == 0
     (tmp_path / "a").mkdir()
-    config = (tmp_path / "b" / "config.json").read_text()
-    (tmp_path / "a" / "config.json").write_text(config)
-    (tmp_path / "a" / name).write_text("")
+    config = (tmp_path / "b" / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "a" / "config.json").write_text(config, encoding="utf-8")
+    (tmp_path / "a" / name).write_text("", encoding="utf-8")
     assert train(tmp_path / "a", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 
 def test_files_of_others_are_left_alone(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"theirs": 1}')
+    (tmp_path / "config.json").write_text('{"theirs": 1}', encoding="utf-8")
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "model.bin").write_text("theirs")
+    (tmp_path / "checkpoints" / "model.bin").write_text("theirs", encoding="utf-8")
     assert train(tmp_path, *SHORT) == 2
     assert "checkpoints without metrics.csv" in capsys.readouterr().err
     (tmp_path / "checkpoints" / "model.bin").unlink()
     assert train(tmp_path, *SHORT) == 2
     assert "is not that of a run" in capsys.readouterr().err
-    assert (tmp_path / "config.json").read_text() == '{"theirs": 1}'
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == '{"theirs": 1}'
 
 
+@pytest.mark.thorough
 def test_more_steps_after_an_end_off_the_grid(tmp_path):
     assert train(tmp_path / "a", "--steps", "25", "--eval-every", "10") == 0
     assert train(tmp_path / "a", *SHORT) == 0
@@ -283,6 +356,7 @@ def test_target_is_met_at_the_same_step_whatever_the_checkpoints(tmp_path):
     assert read(tmp_path / "a")[0]["status"] == "reached target"
 
 
+@pytest.mark.thorough
 def test_directory_in_use_is_refused(tmp_path, capsys):
     process = start(tmp_path, "--steps", "1000000")
     while rows_in(tmp_path) < 2:
@@ -295,7 +369,7 @@ def test_directory_in_use_is_refused(tmp_path, capsys):
 
 
 def test_unwritable_directory_is_one_line(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert train(tmp_path / "file" / "run", "--steps", "20") == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -311,7 +385,7 @@ def on_full_disk(*options):
     result = subprocess.run(
         [sys.executable, "-c", script, *options],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
         timeout=200,
     )
@@ -323,8 +397,10 @@ def on_full_disk(*options):
     )
 
 
+@pytest.mark.thorough
 def test_full_disk_keeps_what_was_written(tmp_path):
     on_full_disk(*BASE, "--run-dir", str(tmp_path / "a"), *SHORT)
+    assert not list(tmp_path.glob("a/checkpoints/*.orbax-checkpoint-tmp"))
     assert train(tmp_path / "a", *SHORT) == 0  # with room again, it goes on
     assert train(tmp_path / "b", *SHORT) == 0
     assert_same_run(tmp_path / "a", tmp_path / "b")

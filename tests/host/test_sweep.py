@@ -17,6 +17,7 @@ import pytest
 from experiments.commands.cli import main
 from experiments.engine.programs import BatchOfLanes
 from experiments.host import groups as groups_module
+from experiments.host import loop
 from experiments.host.groups import groups, lanes_of
 from experiments.host.limits import expected_memory
 from experiments.host.summary import Timer
@@ -42,7 +43,10 @@ def lanes(directory):
 
 
 def rows(directory):
-    return {n: run.metrics_file.read_text() for n, run in lanes(directory).items()}
+    return {
+        n: run.metrics_file.read_text(encoding="utf-8")
+        for n, run in lanes(directory).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,7 @@ def swept(tmp_path_factory):
     return root
 
 
+@pytest.mark.thorough
 def test_a_lane_is_the_run_alone_bit_for_bit(swept, tmp_path):
     frame = pl.read_parquet(swept / "placed" / "lanes.parquet")
     assert len(frame) == 4
@@ -62,12 +67,15 @@ def test_a_lane_is_the_run_alone_bit_for_bit(swept, tmp_path):
     options = ["--filter", "ema", "--lamb", "5", "--seed", "1", "--steps", "60"]
     assert main(["train", *TINY, *options, "--run-dir", str(alone.path)]) == 0
     for way in ("placed", "map"):
-        assert rows(swept / way)[row["lane"]] == alone.metrics_file.read_text()
+        assert rows(swept / way)[row["lane"]] == alone.metrics_file.read_text(
+            encoding="utf-8"
+        )
     assert row["parameters_sha256"] == alone.summary()["parameters_sha256"]
     assert row["final_train_loss"] == alone.summary()["final"]["train_loss"]
     assert alone.config() == RunDirectory(swept / "placed/lanes" / row["lane"]).config()
 
 
+@pytest.mark.thorough
 def test_batched_lanes_are_the_runs_alone_to_rounding(swept):
     placed, batched = lanes(swept / "placed"), lanes(swept / "vmap")
     assert placed.keys() == batched.keys()
@@ -80,6 +88,7 @@ def test_batched_lanes_are_the_runs_alone_to_rounding(swept):
             )
 
 
+@pytest.mark.thorough
 def test_finished_lanes_leave_records_without_checkpoints(swept):
     for way in WAYS:
         for run in lanes(swept / way).values():
@@ -91,6 +100,7 @@ def test_finished_lanes_leave_records_without_checkpoints(swept):
             assert contents.startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_nothing_is_compiled_where_nothing_is_left(swept, monkeypatch):
     monkeypatch.delattr(groups_module, "expected_memory")
     for way in WAYS:
@@ -98,6 +108,7 @@ def test_nothing_is_compiled_where_nothing_is_left(swept, monkeypatch):
         assert set(frame["status"]) == {"completed"}
 
 
+@pytest.mark.thorough
 def test_lanes_share_the_time(swept):
     for way in WAYS:
         frame = pl.read_parquet(swept / way / "lanes.parquet")
@@ -111,9 +122,28 @@ def test_time_is_divided_by_the_lanes(monkeypatch):
     monkeypatch.setattr(
         "experiments.host.summary.time.perf_counter", lambda: next(clock)
     )
-    timer = Timer(5.0)
-    assert timer.lap(10, lanes=4) == 8.0
-    assert timer.lap(20) == timer.seconds() == 16.0
+    timer = Timer(5.0, 2.0)
+    timer.lap(10, lanes=4, compiling=8.0)
+    assert (timer.seconds(), timer.compiling()) == (8.0, 4.0)
+    timer.lap(20)
+    assert (timer.seconds(), timer.compiling()) == (16.0, 4.0)
+
+
+def test_the_first_call_of_a_program_is_compilation(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("experiments.host.loop.time.monotonic", lambda: next(clock))
+    lanes = loop._Lanes([], None, None, None)
+    for slots, program, seconds in [
+        ((0, 1), 10, 1),  # the clock ticks once a reading
+        ((0, 1), 10, 1),
+        ((0, 1), 5, 2),
+        ((0,), 10, 3),
+        ((1,), 10, 3),
+    ]:
+        lanes.slots = slots
+        with lanes._noting_compilation("advance", program):
+            pass
+        assert lanes._compiling == seconds
 
 
 def test_packed_slots_hold_their_lanes():
@@ -130,6 +160,7 @@ def test_packed_slots_hold_their_lanes():
             np.testing.assert_array_equal(kernel, whole.params["head"]["kernel"][lane])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["placed", "vmap"])
 def test_more_seeds_train_the_new_lanes_alone(tmp_path, way, capsys):
     options = ["--steps", "20", "--way", way]
@@ -147,6 +178,7 @@ def test_more_seeds_train_the_new_lanes_alone(tmp_path, way, capsys):
     assert old.summary_file.stat().st_mtime_ns > before
 
 
+@pytest.mark.thorough
 def test_lanes_at_their_target_are_left_out(tmp_path, monkeypatch):
     """As early as alone, and the rest packed into half the slots, again and again."""
     options = ["--seeds", "5", "--steps", "200", "--stop-at", "0.12"]
@@ -171,6 +203,7 @@ def test_lanes_at_their_target_are_left_out(tmp_path, monkeypatch):
     assert total == (frame["steps_trained"] / 10).ceil().sum()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["placed", "vmap"])
 def test_a_lane_that_diverged_is_a_result(tmp_path, way, capsys):
     options = ["--learning-rate", "1e-3,1e38", "--steps", "40", "--way", way]
@@ -188,6 +221,7 @@ class _Killed(BaseException):
     pass
 
 
+@pytest.mark.thorough
 def test_finished_before_the_kill_stays_and_the_rest_is_the_same(tmp_path, monkeypatch):
     """Killed after a lane was finished, before the checkpoint without it."""
     options = ["--seeds", "4", "--steps", "120", "--stop-at", "0.12", "--way", "vmap"]
@@ -218,8 +252,8 @@ def interrupt(monkeypatch, directory, options, after):
     seen = []
     append = RunDirectory.append
 
-    def interrupts(self, columns, row, seconds):
-        append(self, columns, row, seconds)
+    def interrupts(self, columns, row, *times):
+        append(self, columns, row, *times)
         seen.append(row["step"])
         if len(seen) == after:
             os.kill(os.getpid(), signal.SIGINT)
@@ -230,6 +264,7 @@ def interrupt(monkeypatch, directory, options, after):
     return frame
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["placed", "vmap"])
 def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
     options = [*LANES, "--steps", "60", "--way", way, "--cores", "1"]
@@ -245,6 +280,7 @@ def test_interrupted_sweep_goes_on(tmp_path, monkeypatch, way, capsys):
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["placed", "map"])
 def test_another_way_starts_unfinished_lanes_over(swept, tmp_path, monkeypatch, way):
     """There and back: no lane goes on from a checkpoint that its rows do not reach."""
@@ -258,6 +294,7 @@ def test_another_way_starts_unfinished_lanes_over(swept, tmp_path, monkeypatch, 
     assert rows(tmp_path) == rows(swept / "placed")
 
 
+@pytest.mark.thorough
 def test_other_lanes_in_the_program_start_it_over(tmp_path, monkeypatch):
     """There and back: a checkpoint of the first program would be ahead of the rows."""
     options = ["--steps", "60", "--way", "vmap"]
@@ -278,8 +315,8 @@ def test_rows_must_reach_the_checkpoint(tmp_path, monkeypatch, capsys):
     options = ["--steps", "60", "--seeds", "1"]
     interrupt(monkeypatch, tmp_path, options, after=4)
     (run,) = lanes(tmp_path).values()
-    lines = run.metrics_file.read_text().splitlines(keepends=True)
-    run.metrics_file.write_text("".join(lines[:3]))
+    lines = run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+    run.metrics_file.write_text("".join(lines[:3]), encoding="utf-8")
     assert main(["sweep", *TINY, *options, "--run-dir", str(tmp_path)]) == 2
     assert "ends at step 10, the checkpoint is of step" in capsys.readouterr().err
 
@@ -341,9 +378,10 @@ def kill_and_compare(tmp_path, way, kills, steps):
 
 def count_rows(directory):
     files = directory.glob("lanes/*/metrics.csv")
-    return sum(file.read_text().count("\n") for file in files)
+    return sum(file.read_text(encoding="utf-8").count("\n") for file in files)
 
 
+@pytest.mark.thorough
 def test_killed_once(tmp_path):
     kill_and_compare(tmp_path, "vmap", kills=1, steps=300)
 
@@ -357,10 +395,10 @@ def test_killed_ten_times(tmp_path, way):
 def test_an_error_of_a_lane_stops_the_others_and_is_told(tmp_path, monkeypatch, capsys):
     append = RunDirectory.append
 
-    def fails(self, columns, row, seconds):
+    def fails(self, columns, row, *times):
         if row["step"] == 20 and "seed1" in self.path.name:
             raise OSError("no space left")
-        append(self, columns, row, seconds)
+        append(self, columns, row, *times)
 
     monkeypatch.setattr(RunDirectory, "append", fails)
     arguments = ["sweep", *TINY, "--seeds", "3", "--steps", "100000"]
@@ -368,6 +406,7 @@ def test_an_error_of_a_lane_stops_the_others_and_is_told(tmp_path, monkeypatch, 
     assert "error: no space left" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_show_tells_of_a_sweep(swept, capsys):
     assert main(["show", str(swept / "placed")]) == 0
     text = capsys.readouterr().out
@@ -376,6 +415,7 @@ def test_show_tells_of_a_sweep(swept, capsys):
     assert "4 runs below" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_groups_agree_in_what_is_static_and_fit_the_memory(monkeypatch, tmp_path):
     task = ModularTask(prime=11, width=16)
     options = {"eval_every": 10, "steps": 20}

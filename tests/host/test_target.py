@@ -27,6 +27,7 @@ def first(whole, column, value, lower_is_better):
     return int(whole["step"][np.argmax(met)])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("column", "sign"),
     [
@@ -55,6 +56,7 @@ def test_stops_at_the_right_step(whole, column, sign, tmp_path):
     assert read(tmp_path)[0] == summary
 
 
+@pytest.mark.thorough
 def test_a_target_that_is_not_met(whole, tmp_path):
     value = 0.5 * whole["validation_loss"].min()
     target = f"validation_loss<={value}"
@@ -64,6 +66,7 @@ def test_a_target_that_is_not_met(whole, tmp_path):
     assert read(tmp_path)[0]["steps"] == 120
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["placed", "vmap"])
 def test_lanes_stop_each_at_its_own_step(whole, way, tmp_path):
     value = float(whole["train_loss"][5])

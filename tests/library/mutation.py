@@ -133,7 +133,7 @@ def mutants() -> Iterator[Mutant]:
     """All single changes of the library."""
     for path in sorted(LIBRARY.glob("_*.py")):
         count = _Change(None)
-        count.visit(ast.parse(path.read_text()))
+        count.visit(ast.parse(path.read_text(encoding="utf-8")))
         for index, description in enumerate(count.seen):
             yield Mutant(path.name, index, f"{path.name}: {description}")
 
@@ -152,11 +152,11 @@ def start(mutant: Mutant) -> int:
 def _tested(mutant: Mutant) -> int:
     """Pytest's exit status on a changed file."""
     signal.alarm(SECONDS)
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     changed = LIBRARY / mutant.file
-    tree = _Change(mutant.index).visit(ast.parse(changed.read_text()))
+    tree = _Change(mutant.index).visit(ast.parse(changed.read_text(encoding="utf-8")))
     code = compile(ast.fix_missing_locations(tree), str(changed), "exec")
     get_code = importlib.machinery.SourceFileLoader.get_code
 

@@ -40,6 +40,7 @@ def scalars(values):
     return np.asarray(values, np.float64)[:, None]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", [run_eager, run_scan])
 @pytest.mark.parametrize("case", GOLDEN_CASES)
 def test_published_implementation(case, run):
@@ -115,6 +116,7 @@ TWINS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", [run_eager, run_jit, run_scan])
 @pytest.mark.parametrize("name", TWINS)
 def test_equals_numpy_twin(name, run):

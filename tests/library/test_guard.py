@@ -34,6 +34,7 @@ def spoil(g, steps, value=np.nan):
     return g
 
 
+@pytest.mark.thorough
 @every_filter
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("run", [run_eager, run_jit, run_scan])
@@ -62,6 +63,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_windows_at_any_depth(name):
     tx = WRAPPERS[name](optax.chain(grokfast_ma(3, 2.0, warmup=False), optax.adam(0.1)))
@@ -82,6 +84,7 @@ def test_half_precision_and_empty_leaves():
     np.testing.assert_array_equal(np.asarray(out["h"], np.float32), [-2.0, 0.0, -5.0])
 
 
+@pytest.mark.thorough
 @every_filter
 def test_same_as_apply_if_finite(name):
     tx = optax.chain(FILTERS[name], optax.adam(0.1))
@@ -136,6 +139,10 @@ def test_window_is_neither_copied_nor_selected(lanes):
 def test_what_is_no_transformation():
     with pytest.raises(TypeError, match=r"inner must be an optax\.Grad.* got 'x'"):
         skip_non_finite("x")
+    steps = optax.MultiSteps(optax.sgd(0.1), 2)
+    with pytest.raises(TypeError, match=r"Pass its \.gradient_transformation\(\)\.$"):
+        skip_non_finite(steps)
+    skip_non_finite(steps.gradient_transformation())
 
 
 def test_counters_saturate():

@@ -118,6 +118,7 @@ REGIONS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("region", REGIONS)
 def test_clustered_poles_in_float32(region):
     drawn = [
@@ -165,6 +166,7 @@ def test_slow_transfer_functions_in_float32(order, cutoff):
     assert relative_error(ours, in_long_double(b, a, g)) < 1e-5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["lowpass", "highpass"])
 @pytest.mark.parametrize(
     ("order", "cutoff"),
@@ -234,6 +236,8 @@ def test_the_advice_can_be_followed():
     b, a = scipy.signal.butter(3, (0.3, 0.302), "bandpass")
     wide = linear_filter(b, a, accumulator_dtype=jnp.float64)
     with pytest.warns(UserWarning, match=r"jnp\.float64 with jax_enable_x64"):
+        linear_filter(b, a).init(jnp.zeros(2))
+    with pytest.raises(ValueError, match="float64 needs jax_enable_x64"):
         wide.init(jnp.zeros(2))
     with jax.enable_x64(True):
         with pytest.warns(UserWarning, match=r"accumulator_dtype=jnp\.float64\.$"):

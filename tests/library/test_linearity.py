@@ -66,6 +66,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", KNOWN)
 def test_linear(name):
     tx, expected, _ = KNOWN[name]
@@ -83,6 +84,7 @@ def test_linear(name):
     assert not np.allclose(of_x + of_y, of_sum, rtol=1e-6, atol=1e-6 * abs(of_x).max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", KNOWN)
 def test_time_invariant(name):
     tx, _, expected = KNOWN[name]

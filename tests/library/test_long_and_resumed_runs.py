@@ -16,6 +16,7 @@ from tests.support.table_runs import (
 )
 
 
+@pytest.mark.thorough
 @every
 def test_counters_at_their_end(row):
     """At 2³¹ − 1 updates every counter stays, and the outputs go on."""
@@ -49,6 +50,7 @@ def _name(path):
     return getattr(path[-1], "name", None)
 
 
+@pytest.mark.thorough
 @every
 @pytest.mark.parametrize("stop", [1, 4])
 def test_a_checkpoint_goes_on_bit_for_bit(row, stop, tmp_path):

@@ -12,9 +12,12 @@ import pytest
 
 import grokfast_jax
 from grokfast_jax import (
+    amplify,
+    exponential_moving_average,
     grokfast_ema,
     grokfast_ma,
     moving_average,
+    sum_of,
 )
 from tests.support.table import ROWS
 from tests.support.table_runs import (
@@ -43,6 +46,7 @@ def test_takes_and_ignores_extra_arguments(row):
     assert_equal(out, tx.update(params, tx.init(params), params)[0])
 
 
+@pytest.mark.thorough
 @every
 @pytest.mark.parametrize("dtype", [*DTYPES, "mixed"])
 def test_dtypes_and_structure_are_stable(row, dtype):
@@ -69,6 +73,53 @@ def test_dtypes_and_structure_are_stable(row, dtype):
                 jax.typeof, state
             )
             state = new_state
+
+
+@every_filter
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_strict_promotion(row, dtype):  # Adam's own bias correction fails there
+    if row is ROWS["amplify"]:
+        pytest.skip("optax.ema of 16-bit gradients promotes")
+    tx, params = row.make(), params_of(dtype)
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(tx.update, params, tx.init(params), params)
+
+
+HYPERPARAMETERS = {
+    "int32": jnp.int32(0),
+    "bfloat16": jnp.bfloat16(0.5),
+    "numpy": np.array(0),
+    "float64 of NumPy": np.float64(0.5),
+    "schedule": optax.linear_schedule(0.1, 0.5, 10),
+}
+
+
+@pytest.mark.parametrize("value", HYPERPARAMETERS.values(), ids=HYPERPARAMETERS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_strict_promotion_of_hyperparameters(value, dtype, normalize):
+    low_pass = exponential_moving_average(value, init="zero", debias=True)
+    tx = amplify(
+        sum_of((low_pass, value)), value, start_step=jnp.uint8(2), normalize=normalize
+    )
+    params = params_of(dtype)
+    with jax.numpy_dtype_promotion("strict"):
+        out, _ = jax.eval_shape(tx.update, params, tx.init(params), params)
+    assert jax.tree.map(lambda a: a.dtype, out) == jax.tree.map(
+        lambda a: a.dtype, params
+    )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "complex64"])
+def test_strict_promotion_of_injected_hyperparameters(dtype):
+    params = params_of(dtype)
+    inject = optax.inject_hyperparams(grokfast_ema, hyperparam_dtype=jnp.float32)
+    tx = inject(alpha=0.9, lamb=2.0)
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(tx.update, params, tx.init(params), params)
+    if dtype == "complex64":
+        with pytest.raises(TypeError, match="pass hyperparam_dtype"):
+            optax.inject_hyperparams(grokfast_ema)(0.9).init(params)
 
 
 @every_filter
@@ -134,6 +185,7 @@ def test_init_on_shapes_alone_and_map_params(row):
     assert len(seen) >= len(jax.tree.leaves(params))
 
 
+@pytest.mark.thorough
 @every
 def test_eager_compiled_and_scanned_are_equal(row):
     tx, gs = row.make(), gradients(8)
@@ -160,6 +212,7 @@ def test_second_call_does_not_compile(row):
     assert update._cache_size() == 1
 
 
+@pytest.mark.thorough
 @every
 def test_donated_state_stays_in_place(row):
     tx, params, gs = row.make(), params_of(), gradients(5)
@@ -198,6 +251,6 @@ def test_library_needs_jax_and_optax_only():
         "if m in sys.modules])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8"
     )
     assert result.stdout == "[]\n", result.stderr

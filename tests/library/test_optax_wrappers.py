@@ -23,6 +23,7 @@ from tests.support.table_runs import (
 )
 
 
+@pytest.mark.thorough
 @every
 def test_injected_hyperparameters(row):
     static = (*row.static, "accumulator_dtype", "mu_dtype", "nesterov", "mask")
@@ -43,6 +44,7 @@ def test_injected_hyperparameters(row):
 _NO_SCHEDULE = ("weight_decay", "l2")  # not in every Optax that is allowed
 
 
+@pytest.mark.thorough
 @every
 def test_schedules(row):
     names = row.options.keys() - set(_NO_SCHEDULE)
@@ -62,6 +64,7 @@ def test_schedules(row):
         assert not np.allclose(outputs[4]["w"], expected[4]["w"], rtol=1e-4)
 
 
+@pytest.mark.thorough
 @every
 def test_accumulated_gradients_are_filtered_once(row):
     """The state is selected at every micro-step: for a window of w, O(w)."""
@@ -78,6 +81,7 @@ def test_accumulated_gradients_are_filtered_once(row):
     assert_equal(state.inner_opt_state, last, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 @every
 def test_masked_and_partitioned(row):
     tx, params, gs = row.make(), params_of(), gradients(6)
@@ -98,6 +102,7 @@ def test_masked_and_partitioned(row):
         np.testing.assert_array_equal(out["b"], -g["b"])
 
 
+@pytest.mark.thorough
 @every
 def test_conditionally_transformed(row):
     tx, params, gs = row.make(), params_of(), gradients(6)
@@ -108,6 +113,7 @@ def test_conditionally_transformed(row):
     assert_equal(outputs[1::2], expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.thorough
 @every
 @pytest.mark.parametrize(("value", "at"), [(np.nan, 0), (np.inf, 1), (np.nan, 4)])
 @pytest.mark.parametrize("guard", [optax.apply_if_finite, skip_non_finite])

@@ -85,6 +85,7 @@ def test_time_invariance(row):
     check()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ROWS)
 def test_the_table_tells_the_truth(name):
     row = ROWS[name]
@@ -166,6 +167,7 @@ def test_gain_of_zero_is_the_gradient_bit_for_bit(g, alpha, w):
             np.testing.assert_array_equal(run_scan(tx, g), g)
 
 
+@pytest.mark.thorough
 @few
 @hypothesis.given(signals, alphas, st.integers(1, 30))
 def test_averages_stay_within_the_gradients_seen(g, alpha, w):
@@ -179,6 +181,7 @@ def test_averages_stay_within_the_gradients_seen(g, alpha, w):
             assert (out >= np.minimum.accumulate(g) - slack).all()
 
 
+@pytest.mark.thorough
 @few
 @hypothesis.given(signals, st.floats(0.0, 0.99))
 def test_filters_in_a_chain_commute(g, alpha):

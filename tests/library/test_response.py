@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -25,6 +26,7 @@ from grokfast_jax import (
 OMEGA = np.linspace(0, np.pi, 34)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9, 0.98, 0.999])
 @pytest.mark.parametrize("init", ["zero", "first_gradient"])
 def test_exponential_moving_average(alpha, init):
@@ -38,6 +40,7 @@ def test_exponential_moving_average(alpha, init):
         assert half_life(tx) == pytest.approx(np.log(0.5) / np.log(alpha), abs=0.2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("w", [1, 2, 7, 100, 5000])
 def test_moving_average(w):
     expected = np.where(np.arange(2 * w) < w, 1 / w, 0)
@@ -69,6 +72,25 @@ def test_closed_forms_have_the_period_of_all_sampled_signals():
 def test_closed_form_outside_its_range(alpha):
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\)"):
         ema_frequency_response(alpha, 0.0)
+
+
+@pytest.mark.parametrize("omega", [jnp.bfloat16(0.5), jnp.float32(0.5), 0.5, [0.5]])
+def test_numbers_of_any_kind(omega):
+    expected = frequency_response(moving_average(2), 0.5)
+    np.testing.assert_allclose(ma_frequency_response(2, omega), expected)
+    assert frequency_response(moving_average(2), omega).dtype == np.complex128
+    kernel = jnp.array([0.5, 0.5], jnp.bfloat16)
+    np.testing.assert_allclose(frequency_response(linear_filter(kernel), 0.5), expected)
+
+
+def test_traced_numbers_are_named():
+    for name, call in {
+        "omega": lambda x: ma_frequency_response(2, x),
+        "alpha": lambda x: ema_frequency_response(x, 0.0),
+        "b": linear_filter,
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name} must be concrete"):
+            jax.jit(call)(jnp.float32(0.5))
 
 
 def test_what_is_no_transformation():
@@ -106,6 +128,7 @@ def test_slow_filters_are_measured_to_their_end():
     assert dc_gain(grokfast_ma(40_000, 5.0)) == pytest.approx(6)  # late to start
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "tx",
     [

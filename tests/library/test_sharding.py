@@ -13,6 +13,7 @@ import pytest
 from grokfast_jax import grokfast_ema, moving_average, state_sharding
 
 
+@pytest.mark.thorough
 def test_on_eight_devices():
     given = os.environ.get("XLA_FLAGS", "")
     flags = f"{given} --xla_force_host_platform_device_count=8"
@@ -20,7 +21,7 @@ def test_on_eight_devices():
         [sys.executable, "-m", "pytest", "-q", "tests/library/eight_devices.py"],
         env=os.environ | {"XLA_FLAGS": flags},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert result.returncode == 0, result.stdout[-5000:]
 

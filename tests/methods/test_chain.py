@@ -62,6 +62,7 @@ def test_the_order_counts():
     assert np.abs(found[0]["w"] - found[1]["w"]).max() > 1e-3
 
 
+@pytest.mark.thorough
 def test_the_whole_chain_is_that_of_optax():
     """Clip, filters, decay, Adam, learning rate; the decay is not filtered."""
     config = config_of(
@@ -107,6 +108,7 @@ def chains():
     ]
 
 
+@pytest.mark.thorough
 def test_lanes_take_the_states_of_all_their_filters():
     """Of a chain, too, some lanes go on without the others, as each of them alone."""
     config = stack(chains())

@@ -77,6 +77,7 @@ def test_names_are_those_of_the_tables(kind, cls):
     assert not elsewhere & {field.name for field in cls.fields()}
 
 
+@pytest.mark.thorough
 @every
 def test_trains_with_its_defaults(kind, cls):
     config = settings(kind, cls()).config  # all 55 equations in every batch
@@ -122,6 +123,7 @@ def test_traced_options_are_leaves_and_static_ones_are_not(kind, cls):
     assert jax.tree.leaves(cls()) == traced
 
 
+@pytest.mark.thorough
 @every
 def test_traced_options_compile_nothing_anew(kind, cls):
     """And have an effect: other losses."""

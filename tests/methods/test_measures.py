@@ -25,6 +25,7 @@ def settings(**given):
     return settings_of(ONE_BLOCK, **values | given)
 
 
+@pytest.mark.thorough
 def test_measured_at_every_third_evaluation(tmp_path):
     """Evaluations 0 to 8."""
     every = train(tmp_path / "every", settings(), DATA).metrics()
@@ -39,6 +40,7 @@ def test_measured_at_every_third_evaluation(tmp_path):
         np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.thorough
 def test_the_last_evaluation_may_be_off_the_grid(tmp_path):
     given = settings(measures=SPARSE, steps=23)
     metrics = train(tmp_path, given, DATA).metrics()
@@ -49,6 +51,7 @@ def test_the_last_evaluation_may_be_off_the_grid(tmp_path):
     assert np.isnan(metrics["gradient_norm"][0])  # no gradient before step 0
 
 
+@pytest.mark.thorough
 def test_the_training_is_the_same_whatever_is_measured(tmp_path):
     ran = {
         measures: train(tmp_path / str(number), settings(measures=measures), DATA)
@@ -65,6 +68,17 @@ def test_the_training_is_the_same_whatever_is_measured(tmp_path):
                 np.testing.assert_array_equal(metrics[name], first[name])
     assert not set(OF_FILTER) & ran["weight_norm"].metrics().keys()
     assert not [n for n in ran["filter_effect"].metrics() if n.startswith("weight")]
+
+
+def test_debuggers_of_nan_and_infinity_find_none_and_change_nothing(tmp_path):
+    """Not even what is not measured yet is a NaN before it is in the record."""
+    plain = train(tmp_path / "plain", settings(), DATA)
+    with jax.debug_nans(True), jax.debug_infs(True):
+        watched = train(tmp_path / "watched", settings(), DATA)
+    (a, rows), (b, watched_rows) = read(plain.path), read(watched.path)
+    assert rows == watched_rows
+    assert a["parameters_sha256"] == b["parameters_sha256"]
+    assert rows.lower().splitlines()[1].count("nan") == len(OF_FILTER)
 
 
 def test_more_steps_give_the_rows_of_the_whole_run(tmp_path):
@@ -110,6 +124,7 @@ def test_what_is_not_due_costs_nothing():
     assert float(found[1].measures[0]["random"]) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["vmap", "map"])
 def test_what_is_not_due_costs_nothing_in_lanes_either(way):
     """A branch on what all lanes share stays a branch."""
@@ -124,6 +139,7 @@ def test_what_is_not_due_costs_nothing_in_lanes_either(way):
     assert evaluation.measures[0]["random"].shape == (2,)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("filter", ["none", "ema"])
 def test_effect_of_the_filter_on_the_first_gradient(filter):
     """ĝ = (1 + λ)·g: the filter's share is λ/(1 + λ), the direction that of g."""

@@ -66,6 +66,7 @@ def test_projecting_and_filtering_commute(filter):
     )
 
 
+@pytest.mark.thorough
 def test_recorded_are_the_gradients_of_the_run(tmp_path):
     """With SGD, without momentum and decay, the moves tell the gradients."""
     given = settings_of(
@@ -91,6 +92,7 @@ def test_recorded_are_the_gradients_of_the_run(tmp_path):
         )
 
 
+@pytest.mark.thorough
 def test_the_run_is_the_same_with_and_without(tmp_path):
     plain = train(tmp_path / "a", settings(0))
     seen = train(tmp_path / "b", settings(3))
@@ -172,6 +174,14 @@ def test_phases_and_shares(tmp_path):
     assert generalising.after.sum() == pytest.approx(gain, rel=0.1)
 
 
+def test_the_second_phase_of_a_run_that_never_generalised(tmp_path):
+    _, second = phases(Recorded(tmp_path, signal_of(), end=10**6), 0.0202)
+    assert (second.name, second.start, second.end) == ("after fitting", 300, 1000)
+    short = Recorded(tmp_path, signal_of(), fit=980, end=10**6)
+    with pytest.raises(RecordError, match="phase after fitting has 20 steps"):
+        phases(short, 0.0202)
+
+
 def test_slow_share_counts_power_and_parts_of_it():
     omega = np.pi * np.array([0.0, 0.25, 0.5, 0.75, 1.0])  # edges at 1/8, 3/8, …
     power = np.array([0.1, 0.2, 0.3, 0.3, 0.1])
@@ -240,6 +250,7 @@ def test_runs_that_have_no_phases(times, message, tmp_path):
         phases(Recorded(tmp_path, signal_of(), **times), 0.0202)
 
 
+@pytest.mark.thorough
 def test_the_verb(tmp_path, capsys, monkeypatch):
     run = train(tmp_path / "a", settings(3, steps=12))
     assert main(["spectrum", str(run.path)]) == 2

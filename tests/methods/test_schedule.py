@@ -65,6 +65,7 @@ def test_counters_at_their_end_have_the_last_rate():
     assert Sgd(learning_rate=0.5).rate()(largest) == 0.5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_keeps_to_it(name):
     """Updates over the learning rate are those of a constant one."""

@@ -30,6 +30,7 @@ def test_parameter_counts():
     assert size(PowerTransformer(239, rngs=nnx.Rngs(0))) == 455_424
 
 
+@pytest.mark.thorough
 @both
 def test_causality(architecture):
     model = architecture(99, rngs=nnx.Rngs(0))
@@ -75,6 +76,7 @@ def test_initial_distribution_is_pytorchs():
     assert (p["norm"]["scale"] == 1).all()
 
 
+@pytest.mark.thorough
 def test_loss_looks_at_the_last_position_alone():
     task = ModularTask()
     params, state = task.init(jax.random.key(0), ())
@@ -87,6 +89,7 @@ def test_loss_looks_at_the_last_position_alone():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @both
 @pytest.mark.parametrize("batch", [16, 300])
 def test_shared_prefixes_change_nothing(architecture, batch):
@@ -111,6 +114,7 @@ def test_shared_prefixes_change_nothing(architecture, batch):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("operation", "width"), [("mul", 16), ("s5", 64)])
 def test_task_shares_prefixes_in_large_batches(operation, width):
     """The whole table at once gives what small batches give, for fewer operations."""
@@ -153,6 +157,7 @@ def test_gelu_and_layer_norm():
     np.testing.assert_allclose(norm(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_initial_loss():
     task = ModularTask()
     params, state = task.init(jax.random.key(0), ())

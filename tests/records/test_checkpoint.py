@@ -128,6 +128,19 @@ def test_the_writer_is_quiet_only_within_its_context():
     assert logging.getLogger("absl").level == level
 
 
+def test_writers_that_overlap_leave_all_as_it_was():
+    """Runs in several threads of one program, which end in any order."""
+    hook, level = sys.unraisablehook, logging.getLogger("absl").level
+    first, second = quiet_writer(), quiet_writer()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not logging.getLogger("absl").isEnabledFor(logging.ERROR)
+    second.__exit__(None, None, None)
+    assert sys.unraisablehook is hook
+    assert logging.getLogger("absl").level == level
+
+
 @pytest.mark.parametrize(
     "error",
     [

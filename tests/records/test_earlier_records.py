@@ -62,6 +62,7 @@ def test_are_listed_shown_plotted_and_compared(earlier, capsys):
     assert "wrote" in out(capsys, "plot", mnist, modular, qm9, "--output", "all.png")
 
 
+@pytest.mark.thorough
 def test_have_their_names_still(earlier, capsys):
     """A run without ``--run-dir`` is found under the name that it was given then."""
     before = sorted(path.name for path in Path("runs").iterdir())
@@ -91,6 +92,7 @@ def same_rows(run, whole, until):
 def test_a_killed_run_goes_on(earlier):
     options = ["--filter", "ema", "--weight-decay", "0.005"]
     before = RunDirectory(Path("run-killed")).seconds()
+    assert RunDirectory(Path("run-killed")).compile_seconds() == 0  # was not noted
     assert main(["train", *TINY, *options, "--run-dir", "run-killed"]) == 0
     run = RunDirectory(Path("run-killed"))
     assert run.summary()["status"] == "completed"
@@ -98,6 +100,7 @@ def test_a_killed_run_goes_on(earlier):
     assert run.seconds() > before  # those of then are counted
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error:.*start over")
 @pytest.mark.parametrize(
     ("way", "options"), [("placed", ["--alpha", ".9,.98"]), ("vmap", [])]

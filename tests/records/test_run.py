@@ -1,7 +1,10 @@
 """A record's rows, names and locks."""
 
+import datetime
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -37,14 +40,20 @@ def run(tmp_path):
 def test_a_row_with_other_columns_is_refused_and_nothing_is_lost(run):
     columns = run.columns(COLUMNS)
     run.append(columns, row(0), 0.0)
-    before = run.metrics_file.read_text(), run.timing_file.read_text()
+    before = (
+        run.metrics_file.read_text(encoding="utf-8"),
+        run.timing_file.read_text(encoding="utf-8"),
+    )
     more = row(10, gradient_norm=np.float32(1))
     less = {name: value for name, value in row(10).items() if name != "weight_norm"}
     renamed = less | {"norm": np.float32(3)}  # as many as there should be
     for other in (more, less, renamed):
         with pytest.raises(RecordError, match=r"metrics\.csv must have the columns"):
             run.append(columns, other, 1.0)
-    assert (run.metrics_file.read_text(), run.timing_file.read_text()) == before
+    assert (
+        run.metrics_file.read_text(encoding="utf-8"),
+        run.timing_file.read_text(encoding="utf-8"),
+    ) == before
     run.append(columns, dict(reversed(row(10).items())), 1.0)  # their order is free
     np.testing.assert_array_equal(run.metrics()["weight_norm"], [0, 10])
 
@@ -126,13 +135,14 @@ def test_a_run_of_an_earlier_name_is_found(tmp_path):
     assert place_of(tmp_path, settings).path.name == run_name(settings)
 
 
+@pytest.mark.thorough
 def test_a_refused_process_changes_nothing_of_a_sweep(tmp_path):
     """Another one trains it: its list of lanes is its own."""
     tiny = ["modular", "--prime", "11", "--width", "16", "--layers", "1"]
     sweep = SweepDirectory(tmp_path)
     with RunDirectory(tmp_path).lock():
         sweep.write_plan([], "the other's")
-        before = sweep.plan_file.read_text()
+        before = sweep.plan_file.read_text(encoding="utf-8")
         script = (
             "import sys; from experiments.commands.cli import main; "
             "sys.exit(main(sys.argv[1:]))"
@@ -141,14 +151,14 @@ def test_a_refused_process_changes_nothing_of_a_sweep(tmp_path):
         result = subprocess.run(
             [sys.executable, "-c", script, *command, "--run-dir", str(tmp_path)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             env=os.environ,
         )
         assert result.returncode == 2
         assert "in use by another process" in result.stderr
-        assert sweep.plan_file.read_text() == before
+        assert sweep.plan_file.read_text(encoding="utf-8") == before
     assert main([*command, "--run-dir", str(tmp_path)]) == 0
-    assert sweep.plan_file.read_text() != before
+    assert sweep.plan_file.read_text(encoding="utf-8") != before
 
 
 def test_memory_is_that_of_the_control_group(tmp_path):
@@ -163,10 +173,10 @@ def test_memory_is_that_of_the_control_group(tmp_path):
     }
     for name, value in limits.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"{value}\n")
-    own.write_text("0::/job/step\n")
+        (tmp_path / name).write_text(f"{value}\n", encoding="utf-8")
+    own.write_text("0::/job/step\n", encoding="utf-8")
     assert min(provenance._cgroup_limits(own, root)) == 5000
-    own.write_text("4:memory:/old\n3:cpu:/other\n")
+    own.write_text("4:memory:/old\n3:cpu:/other\n", encoding="utf-8")
     assert min(provenance._cgroup_limits(own, root)) == 6000
     assert provenance._cgroup_limits(tmp_path / "none", tmp_path / "none") == []
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -176,3 +186,62 @@ def test_memory_is_that_of_the_control_group(tmp_path):
 def test_memory_limit_is_the_smaller_one(monkeypatch):
     monkeypatch.setattr(provenance, "_cgroup_limits", lambda: [12345])
     assert provenance.memory_limit_bytes() == 12345
+
+
+def test_a_record_says_when_and_from_which_source_it_was_begun(run):
+    settings = settings_of(TASK)
+    assert run.prepare(settings)
+    assert run.begun() == {}  # as in records of earlier versions
+    run.begin("aaa", anew=True)
+    first = run.begun()
+    assert datetime.datetime.fromisoformat(first["started"]).utcoffset().seconds == 0
+    assert first["revisions"] == ["aaa"]
+    run.append(run.columns(COLUMNS), row(0), 0.0)
+    assert run.prepare(settings)  # the same settings: it goes on
+    for revision in ("aaa", "aaa modified", None):
+        run.begin(revision, anew=False)
+    assert run.begun()["started"] == first["started"]
+    assert run.begun()["revisions"] == ["aaa", "aaa modified", None]
+    assert run.config() == values_of(settings)
+    assert run.prepare(settings, force=True)
+    assert run.begun() == {}
+    run.begin("bbb", anew=False)  # goes on where nothing had been noted
+    assert run.begun() == {"started": None, "revisions": [None, "bbb"]}
+
+
+def test_the_revision_is_that_of_a_checkout(tmp_path, monkeypatch):
+    revision = provenance.revision.__wrapped__
+    inner = tmp_path / "site-packages"
+    inner.mkdir()
+    if shutil.which("git"):
+        git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(tmp_path)]
+        (tmp_path / "file").write_text("a", encoding="utf-8")
+        for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
+            subprocess.run([*git, *command], check=True)
+        clean = revision(tmp_path)
+        assert re.fullmatch("[0-9a-f]{40}", clean)
+        (tmp_path / "file").write_text("b", encoding="utf-8")
+        assert revision(tmp_path) == f"{clean} modified"
+    assert revision(inner) is None  # another project's checkout around it
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / ".git").mkdir(exist_ok=True)
+    assert revision(tmp_path) is None
+
+
+def test_a_run_goes_on_with_the_data_that_it_was_begun_on(run):
+    settings = settings_of(TASK)
+    first, other = (provenance.tree_sha256({"images": np.arange(n)}) for n in (3, 4))
+    assert first != other
+    assert run.prepare(settings)  # as earlier versions did: nothing was noted
+    run.append(run.columns(COLUMNS), row(0), 0.0)
+    run.check_data(other)
+    assert run.prepare(settings, first)
+    run.begin(None, anew=True)
+    assert run.prepare(settings, first)
+    before = run.config_file.read_bytes()
+    with pytest.raises(RecordError, match=f"{first}, that of these is {other}"):
+        run.prepare(settings, other)
+    assert run.config_file.read_bytes() == before
+    assert run.config() == values_of(settings)
+    assert run.prepare(settings, other, force=True)
+    run.check_data(other)

@@ -14,6 +14,7 @@ from experiments.tasks import TASKS
 from tests.support.made_up import sweep
 
 MILESTONE = "t_gen_99"
+WORDS = "steps to 99 % validation accuracy"
 
 
 def lane(seed, steps, *, final=0.5, status="reached target", **settings):
@@ -125,7 +126,7 @@ def test_nobody_reached_it():
     frame = frame_of(*(lane(s, None) for s in range(3)))
     _, fractions = survival_curve(frame, MILESTONE)
     assert (fractions == 1).all()
-    assert survival(frame, MILESTONE) is not None
+    assert survival(frame, MILESTONE, WORDS) is not None
 
 
 def texts(figure):
@@ -142,7 +143,7 @@ def test_heat_map_has_a_tile_a_pair_and_a_panel_a_setting(tmp_path):
             for s in range(3)
         )
     )
-    figure = heat_map(frame, MILESTONE)
+    figure = heat_map(frame, MILESTONE, WORDS)
     assert {"51", "631"} <= texts(figure)
     titles = [ax.get_title() for ax in figure.axes]
     assert {"filter ema", "filter ma"} <= set(titles)
@@ -156,7 +157,7 @@ def test_heat_map_of_draws_has_dots_and_crosses(tmp_path):
         lane(0, None if a > 0.9 else 500, alpha=a, lamb=b)
         for a, b in zip(alphas, lambs, strict=True)
     ]
-    figure = heat_map(frame_of(*rows), MILESTONE)
+    figure = heat_map(frame_of(*rows), MILESTONE, WORDS)
     ax = figure.axes[0]
     assert len(ax.lines) == 30
     assert {line.get_marker() for line in ax.lines} == {"o", "x"}
@@ -172,8 +173,10 @@ def test_settings_without_effect_are_not_shown():
     names = swept(frame)
     labels = [label(row, names) for row in by_setting(frame, MILESTONE)]
     assert labels[0] == "filter none"
-    assert "filter ema, alpha 0.9, lamb 1" in labels
-    assert texts(heat_map(frame, MILESTONE)) == {"100"}  # not the 50 without filter
+    assert "filter ema, α 0.9, λ 1" in labels
+    assert texts(heat_map(frame, MILESTONE, WORDS)) == {
+        "100"
+    }  # not the 50 without filter
 
 
 MODULAR = TASKS["modular"]
@@ -210,7 +213,7 @@ def test_labels_tell_settings_apart(tmp_path):
     names = swept(frame)
     labels = {label(row, names) for row in by_setting(frame, MILESTONE)}
     assert len(labels) == 10
-    assert {"filter none", "filter none, clip_norm 0.5", "filter ema+ma"} <= labels
+    assert {"filter none", "filter none, clip norm 0.5", "filter ema+ma"} <= labels
 
 
 def test_table_of_records(tmp_path):
@@ -244,8 +247,8 @@ def test_axes_of_the_map_matter_together():
     """α is the EMA's and the window the MA's: no lane has both."""
     rows = [lane(0, 50, filter="ema", alpha=a) for a in (0.9, 0.98)]
     rows += [lane(0, 60, filter="ma", window_size=w) for w in (5, 10)]
-    assert heat_map(frame_of(*rows), MILESTONE) is None
-    assert heat_map(frame_of(*rows[:1], *rows[3:]), MILESTONE) is None
+    assert heat_map(frame_of(*rows), MILESTONE, WORDS) is None
+    assert heat_map(frame_of(*rows[:1], *rows[3:]), MILESTONE, WORDS) is None
 
 
 def test_diverged_lanes_rank_last_among_those_that_never_got_there():
@@ -263,14 +266,14 @@ def test_numbers_in_few_characters():
 
 def test_one_axis_has_no_heat_map():
     frame = frame_of(lane(0, 5, alpha=0.5), lane(0, 5, alpha=0.6))
-    assert heat_map(frame, MILESTONE) is None
+    assert heat_map(frame, MILESTONE, WORDS) is None
 
 
 def test_nothing_was_trained_yet(tmp_path):
     row = lane(0, None, alpha=0.9) | {"steps_trained": 0, "status": "not started"}
     frame = frame_of(row).drop(MILESTONE, "final_validation_accuracy")
     assert curves(tmp_path, frame, MILESTONE) is None
-    assert survival(frame, MILESTONE) is None
+    assert survival(frame, MILESTONE, WORDS) is None
     assert by_setting(frame, MILESTONE)[0]["unfinished"] == 1
 
 
@@ -288,6 +291,6 @@ def test_progress_counts_what_is_done_or_not_needed():
 def test_a_row_without_any_of_the_settings_has_a_label():
     names = ["clip_norm", "clip_position"]
     row = {"clip_norm": None, "clip_position": None}
-    assert label(row, names) == "without clip_norm, clip_position"
-    assert label(row | {"clip_norm": 0.5}, names) == "clip_norm 0.5"
+    assert label(row, names) == "without clip norm, clip position"
+    assert label(row | {"clip_norm": 0.5}, names) == "clip norm 0.5"
     assert label(row, []) == ""

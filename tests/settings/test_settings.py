@@ -287,7 +287,7 @@ def test_names_of_options_are_of_one_kind():
         {f.name for cls in FILTERS.values() for f in cls.fields()},
         {f.name for cls in OPTIMIZERS.values() for f in cls.fields()},
         {f.name for f in Training.fields()} | {f.name for f in Budget.fields()},
-        {*TABLES, "task", "about_task", "lane", "status"},
+        {*TABLES, "task", "about_task", "begun", "lane", "status"},
     ]
     for task in TASKS.values():
         names = [*kinds, {f.name for f in task.fields()}]

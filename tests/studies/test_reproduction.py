@@ -13,10 +13,11 @@ from experiments.pictures.bands import band, plot_bands
 from experiments.records.sweep import SweepDirectory
 from experiments.results import markdown as marked
 from experiments.results import over_seeds
-from experiments.settings.flat import values_of
+from experiments.settings.flat import MEASURES, values_of
 from experiments.settings.options import option, options
 from experiments.settings.presets import PRESETS
 from experiments.studies import grid, reproduction
+from experiments.studies.imdb import imdb_tables
 from experiments.studies.runs import Interrupted, read_sweep, train_study
 from experiments.tasks import TASKS
 from experiments.tasks.mnist import MnistTask
@@ -58,12 +59,14 @@ def made_up(directory, accuracies, **summary):
         {
             "validation_accuracy": accuracies,
             "validation_loss": [20 * (1 - accuracy) for accuracy in accuracies],
+            "batch_quotient": [1.0 - accuracy / 2 for accuracy in accuracies],
+            "lowest_batch_quotient": [1.0 - accuracy for accuracy in accuracies],
         },
         **base | summary,
     )
 
 
-@pytest.mark.parametrize("task", ["mnist", "qm9"])
+@pytest.mark.parametrize("task", ["mnist", "qm9", "imdb"])
 def test_cells_are_presets_that_differ_in_filter_and_decay_alone(task):
     presets = {
         cell: settings_of(TASKS[task](), **PRESETS[task][f"{task}-{cell}"]())
@@ -97,9 +100,11 @@ def test_cells_are_presets_that_differ_in_filter_and_decay_alone(task):
         cells.setdefault(cell, []).append(run)
     assert cells.keys() == presets.keys()
     for cell, of_cell in cells.items():
-        assert len(of_cell) == {"mnist": 5, "qm9": 10}[task]
+        assert len(of_cell) == {"mnist": 5, "qm9": 10, "imdb": 2}[task]
         for seed, run in enumerate(of_cell):
-            assert values_of(run) == configs[cell] | {"seed": seed}
+            more = {"measures": f"{MEASURES}+batch_quotient"} if task == "qm9" else {}
+            more |= {"steps": 2000} if task == "imdb" else {}  # of 10,000
+            assert values_of(run) == configs[cell] | {"seed": seed} | more
 
 
 def test_what_was_never_reached_is_larger_than_everything():
@@ -130,11 +135,13 @@ def test_ratios_are_taken_seed_by_seed():
 
 def test_text_between_marks(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nafter\n")
+    page.write_text(
+        "before\n<!-- a -->\nold\n<!-- end of a -->\nafter\n", encoding="utf-8"
+    )
     for text in ("new", "newer"):
         marked.put(page, "a", text)
         marked.put(page, "b", text)
-    assert page.read_text() == (
+    assert page.read_text(encoding="utf-8") == (
         "before\n<!-- a -->\nnewer\n<!-- end of a -->\nafter\n"
         "\n<!-- b -->\nnewer\n<!-- end of b -->\n"
     )
@@ -152,7 +159,7 @@ def test_table_of_mnist_counts_runs_that_never_got_there(tmp_path):
         for cell, two in curves.items()
     }
     rows = reproduction.mnist_tables(runs).splitlines()
-    cells = {row.split("|")[1].strip(): row for row in rows if row}
+    cells = {row.split("|")[1].strip(): row for row in rows[:14] if row}
     assert "never (20 – never); 1 of 2 never in 20" in cells["no filter, decay .01"]
     assert "not shown" in cells["EMA .8 / .1, decay .01"]
     assert "42,021; 88.6% at 83,000" in cells["EMA .8 / .1, decay .01"]
@@ -191,6 +198,53 @@ def test_table_of_qm9(tmp_path):
         in table
     )
     assert "| filter, at the large decay | 0.67 (0.50 – 1.00); p = 1.000 |" in table
+    rows = table.splitlines()[-5:]
+    assert "| ours, 200 batches | ours, 2 of them |" in rows[0]
+    assert rows[2:] == [
+        "| no filter, no decay | 0.00659 | 0.0041 (0.0031 – 0.0241) "
+        "| 0.7000 (0.4000 – 1.0000) | 0.8500 (0.7000 – 1.0000) |",
+        "| EMA .9 / 1, decay .01 | 0.00348 | 0.0050 (0.0025 – 0.0136) "
+        "| 0.4000 (0.4000 – 0.4000) | 0.7000 (0.7000 – 0.7000) |",
+        "| times lower with both | 1.89 | 0.82 (0.29 – 4.82) | 1.75 (1.00 – 2.50) "
+        "| 1.21 (1.00 – 1.43) |",
+    ]
+
+
+def test_table_of_imdb(tmp_path):
+    def run(cell, seed, accuracies, lowest):
+        milestones = {"min_validation_loss": lowest, "t_min_validation_loss": 10}
+        final = {"validation_accuracy": accuracies[-1], "validation_loss": 0.9}
+        final |= {"weight_norm": 1500.0}
+        return record(
+            tmp_path / f"{cell}-{seed}",
+            settings_of(TASKS["imdb"](), steps=20, eval_every=10),
+            {
+                "validation_accuracy": accuracies,
+                "batch_accuracy": accuracies,
+                "highest_batch_accuracy": [a + 0.1 for a in accuracies],
+                "batch_loss": [0.9] * 3,
+                "lowest_batch_loss": [0.8, 0.5, 0.6],
+            },
+            final=final,
+            milestones=milestones | {"t_fit_99": 10 if seed else None},
+            seconds=2.0,
+        )
+
+    curves = {"baseline": 0.5, "ema-alone": 0.6, "decay": 0.7, "ema": 0.8}
+    runs = {
+        cell: [run(cell, seed, [0.5, a, 0.5], 1 - a) for seed in range(2)]
+        for cell, a in curves.items()
+    }
+    rows = imdb_tables(runs, reproduction.SETTINGS["imdb"]).splitlines()
+    cells = {row.split("|")[1].strip(): row for row in rows[:14] if row}
+    late = "| never (10 – never); 1 of 2 never in 20 | 50.0% (50.0% – 50.0%) |"
+    assert late in cells["no filter, decay 1"]
+    assert "| 80.0% (80.0% – 80.0%) | 0.200 (0.200 – 0.200) |" in "".join(rows)
+    assert "+30.0 (+30.0 – +30.0) | 2.50" in cells["both at once, as published"]
+    assert "+10.0" in cells["filter, at the large decay"]
+    assert rows[-1].startswith("| EMA .98 / 2, decay 10 | .90; .412 | 0.90 (0.90")
+    assert "0.500 (0.500 – 0.500) | 0.80 (0.80 – 0.80); 0.900" in rows[-1]
+    assert "| ours, 300 batches | ours, 3 of them |" in rows[-6]
 
 
 @pytest.mark.parametrize(("count", "edges"), [(3, (0, 1)), (5, (0.25, 0.75))])
@@ -244,6 +298,7 @@ def test_cells_are_trained_once_as_a_sweep(tmp_path):
     assert len(SweepDirectory(tmp_path).lanes()) == 8
 
 
+@pytest.mark.thorough
 def test_runs_that_diverged_or_were_interrupted(tmp_path, monkeypatch):
     diverging = settings_of(TASK, batch_size=16, learning_rate=1e30, steps=20)
     (lane,) = train_study(tmp_path, [diverging])
@@ -257,11 +312,18 @@ def test_runs_that_diverged_or_were_interrupted(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("few_images")
 def test_an_interrupted_study_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("experiments.studies.runs.train_sweep", lambda *a, **k: None)
-    page = reproduction.PAGE.read_text()
     for part in ("mnist", "mnist-grid"):
+        page = reproduction.PAGES[part].read_text(encoding="utf-8")
         assert main(["reproduce", part, "--runs", str(tmp_path)]) == 130
         assert "Interrupted: the same command goes on" in capsys.readouterr().out
-    assert reproduction.PAGE.read_text() == page
+        assert reproduction.PAGES[part].read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize("part", reproduction.PAGES)
+def test_every_page_has_the_marks_of_its_tables(part):
+    page = reproduction.PAGES[part].read_text(encoding="utf-8")
+    assert page.count(f"<!-- {part} -->") == page.count(f"<!-- end of {part} -->") == 1
+    assert page.count("<details>") == (3 if part.endswith("-grid") else 0)
 
 
 def test_missing_data_are_an_error_of_one_line(tmp_path, monkeypatch, capsys):
@@ -279,7 +341,8 @@ def test_grid_on_runs_of_a_few_steps(tmp_path, monkeypatch):
     tuning = tmp_path / "tuning.toml"
     tuning.write_text(
         'task = "mnist"\nlearning-rate = [1e-3]\nweight-decay = [1.0, 2.0]\n'
-        "steps = 4\neval-every = 2\nseeds = 1\n"
+        "steps = 4\neval-every = 2\nseeds = 1\n",
+        encoding="utf-8",
     )
     few = dataclasses.replace(
         grid.GRIDS["mnist"],
@@ -296,6 +359,7 @@ def test_grid_on_runs_of_a_few_steps(tmp_path, monkeypatch):
     text = grid.report(few, tmp_path)
     assert "| learning rate | decay 1 | decay 2 |" in text
     assert "| ema 0.8 0.5 | 0.001 |" in text
+    assert text.count("<details>") == text.count("</details>") == 3
     assert "| ma 2 1.0 | 0.001 |" in text
     assert "No pair differs." in text
     assert "2 of 2 never in 4" in text

@@ -39,5 +39,5 @@ def train(path, settings, data=None, **options):
 
 def read(directory):
     """Summary and metrics of a run, as they are on the disk."""
-    summary = json.loads((directory / "summary.json").read_text())
-    return summary, (directory / "metrics.csv").read_text()
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    return summary, (directory / "metrics.csv").read_text(encoding="utf-8")

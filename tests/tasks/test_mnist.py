@@ -55,6 +55,7 @@ def numpy_metrics(params, images, labels):
     return ((h - np.eye(10)[labels]) ** 2).mean(1), h.argmax(1) == labels
 
 
+@pytest.mark.thorough
 def test_forward_pass_equals_numpy_twin():
     data, key = SMALL.load(), jax.random.key(0)
     params, state = SMALL.init(key, data)
@@ -145,6 +146,7 @@ def test_first_steps_on_real_data(files):
     assert losses[-5:].mean() < 0.2 * losses[:5].mean()
 
 
+@pytest.mark.thorough
 def test_large_decay_generalises_in_2001_steps(files):
     """As the published implementation does without filter: 85 % and more."""
     given = settings_of(MnistTask(), **PRESETS["mnist"]["mnist-decay"]())
@@ -185,6 +187,7 @@ def first_losses(dtype):
         return np.asarray(losses), state
 
 
+@pytest.mark.thorough
 def test_double_precision():
     """The same weights, batches and losses, to the rounding of float32."""
     (single, state_32), (double, state_64) = map(first_losses, ("float32", "float64"))
@@ -223,6 +226,7 @@ def test_double_precision_of_model_state():
         assert state.model_state["count"] == 1
 
 
+@pytest.mark.thorough
 def test_double_precision_goes_on_bit_for_bit(tmp_path):
     """Through checkpoints and back, in a run that is float32 outside."""
     finals = []
@@ -233,7 +237,10 @@ def test_double_precision_goes_on_bit_for_bit(tmp_path):
             )
             finals.append(train(tmp_path / name, settings).summary())
     assert finals[0]["parameters_sha256"] == finals[-1]["parameters_sha256"]
-    rows = [(tmp_path / n / "metrics.csv").read_text() for n in ("whole", "parts")]
+    rows = [
+        (tmp_path / n / "metrics.csv").read_text(encoding="utf-8")
+        for n in ("whole", "parts")
+    ]
     assert rows[0] == rows[1]
     loss = rows[0].splitlines()[1].split(",")[1]
     assert float(np.float32(loss)) != float(loss)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from experiments.engine.lanes import initialize_lanes, run_chunk_of_lanes, stack
@@ -152,11 +153,13 @@ def test_dropout_differs_from_step_to_step():
     assert np.abs(first.prediction - second.prediction).max() > 0.1
 
 
+@pytest.mark.thorough
 def test_chunks_may_be_cut_anywhere():
     config = config_of(TASK, filter="ema")
     assert_same(advanced(config, 6), advanced(config, 2, 4))
 
 
+@pytest.mark.thorough
 def test_lanes_have_states_of_their_own():
     configs = [config_of(TASK, seed=seed) for seed in range(2)]
     config = stack(configs)
@@ -167,6 +170,7 @@ def test_lanes_have_states_of_their_own():
         assert_same(found, advanced(own, 6)[1:])
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_with_the_same_numbers(tmp_path):
     def settings(steps):
         return settings_of(TASK, steps=steps, eval_every=5, batch_size=16)

@@ -112,6 +112,7 @@ def nonzero_biases(params):
     return jax.tree.map(lambda p: p + 0.1, params)
 
 
+@pytest.mark.thorough
 def test_metrics_equal_numpy_twin():
     data = some_molecules()
     task = RandomMolecules(molecules=7)
@@ -122,6 +123,7 @@ def test_metrics_equal_numpy_twin():
     assert set(found) == {"loss"}
 
 
+@pytest.mark.thorough
 def test_padding_and_order_of_nodes_change_nothing():
     data, task = some_molecules(), RandomMolecules(molecules=7)
     params = nonzero_biases(task.init(jax.random.key(0), ())[0])
@@ -190,6 +192,7 @@ def test_initial_distribution_is_pytorch_geometrics():
     assert shapes == {"convolution_1": (11, 32), "convolution_2": (32, 16)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("features", ["published", "clean"])
 def test_real_molecules(features, real_data):
     task, place = Qm9Task(features=features), real_data("qm9").parent
@@ -230,6 +233,7 @@ def test_halves_are_random_and_disjoint():
     assert len({tuple(np.asarray(splits["train"])) for splits in parts}) > 1
 
 
+@pytest.mark.thorough
 def test_a_run_without_accuracy(tmp_path, capsys):
     settings = settings_of(RandomMolecules(molecules=8), steps=20, eval_every=5)
     run = train(tmp_path, settings)
