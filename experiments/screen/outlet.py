@@ -46,6 +46,7 @@ _SYMBOLS = {
 }
 _LETTERS = {
     "α": "alpha",
+    "ε": "epsilon",
     "λ": "lamb",  # as the option is called
     "π": "pi",
     "ω": "omega",
