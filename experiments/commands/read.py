@@ -1,5 +1,6 @@
 """Verbs that read records and train nothing: list, show, plot, compare."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,15 @@ def plot(runs: tuple[Path, ...], by: str | None, output: Path) -> None:
                 f"--by: no setting {by!r} in these runs.{did_you_mean(by, known)}"
             )
         differing = [by]
+    names = Counter(record.path.name for record in records)
     labelled: dict[str, RunDirectory] = {}
     for record, config in zip(records, configs, strict=True):
-        label = in_words(config, differing)
+        label, name = in_words(config, differing), record.path.name
         if not label or label in labelled:
-            label = f"{label} ({record.path.name})" if label else record.path.name
+            name = name if names[name] == 1 else str(record.path)
+            label = f"{label} ({name})" if label else name
         labelled[label] = record
-    plot_comparison(labelled, output, f"{configs[0]['task']}, {len(records)} runs")
+    plot_comparison(labelled, output, f"{configs[0]['task']}, {len(labelled)} runs")
     print(f"wrote {console.place(output)}")
 
 

@@ -1,5 +1,6 @@
 """What a run needs of memory, disk and columns, beside what there is."""
 
+import fnmatch
 import functools
 import math
 import shutil
@@ -143,6 +144,27 @@ def check_target(settings: Settings, data: Data) -> None:
             f"stop_at: no column {target.column!r} among the metrics: "
             f"{', '.join(sorted(columns))}.{did_you_mean(target.column, columns)}"
         )
+
+
+def check_place(place: Path) -> None:
+    """Check, before anything is written, that checkpoints could be read again.
+
+    Orbax looks for a checkpoint's parts with the whole path as a pattern, and finds
+    none if a name is one that does not match itself.
+
+    Args:
+      place: directory of the record; need not exist.
+
+    Raises:
+      RecordError: they could not.
+    """
+    for name in place.absolute().parts[1:]:
+        if "\\" in name or not fnmatch.fnmatchcase(name, name):
+            raise RecordError(
+                f"no checkpoint could be read again in {place.absolute()}: the "
+                f"brackets or backslashes of {name!r} are a pattern to what writes "
+                "them; choose another --run-dir, or a link to this one."
+            )
 
 
 def check_disk(place: Path, size: int, replaced: Iterable[Path]) -> None:

@@ -34,7 +34,7 @@ from experiments.host.groups import (
     in_turn,
     lanes_at_once,
 )
-from experiments.host.limits import check_disk, state_bytes
+from experiments.host.limits import check_disk, check_place, state_bytes
 from experiments.host.loop import SaveEvery, occupied, train_lanes
 from experiments.host.recorder import Recorder, Row
 from experiments.host.signals import stop_requests
@@ -121,6 +121,7 @@ def train_sweep(
         workers = _workers(left, at_once or cores(), how)
     elif left:
         found = {directory / digest(g): g for g in groups(lanes, how.data.of)}
+    check_place(sweep.path)
     _check_disk(sweep, left, len(workers), found.values(), how)
     with contextlib.ExitStack() as stack:
         stack.enter_context(RunDirectory(sweep.path).lock())

@@ -197,7 +197,12 @@ class Checkpoints:
 def has_checkpoint(record: Path) -> bool:
     """Whether a run, or a lane of a sweep, has a checkpoint that is all written."""
     places = [*record.rglob("checkpoints"), *record.glob("groups/*")]
-    return any(step.name.isdigit() for place in places for step in place.iterdir())
+    return any(
+        step.name.isdigit()
+        for place in places
+        if place.is_dir()  # a file browser may have left one of its own
+        for step in place.iterdir()
+    )
 
 
 class _Quiet:

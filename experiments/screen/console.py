@@ -1,5 +1,7 @@
 """Tables on the screen."""
 
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,23 @@ from experiments.results.numbers import short
 from experiments.screen.outlet import name_shown, shown
 from experiments.settings.milestone import Milestone
 
-console = Console(highlight=False, markup=False, emoji=False)  # names are names
+
+def size() -> dict[str, int]:
+    """What Rich does not make of ``COLUMNS``: 0 is unknown; dumb terminals have it."""
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdigit():
+        return {}
+    size = {"width": int(columns) or shutil.get_terminal_size().columns}
+    return size | ({"height": 25} if os.environ.get("TERM") == "dumb" else {})
+
+
+# Names are names.
+console = Console(highlight=False, markup=False, emoji=False, **size())
+
+
+def is_screen() -> bool:
+    """Whether bars can be drawn: no log, even if ``FORCE_COLOR`` asks for colours."""
+    return console.is_jupyter or (console.is_terminal and console.file.isatty())
 
 
 def print_table(

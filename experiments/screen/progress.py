@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from experiments.records.status import Status
-from experiments.screen.console import console
+from experiments.screen.console import console, is_screen
 
 SECONDS_BETWEEN_LINES = 10.0
 Show = Callable[[int, str, bool], None]  # steps done, what to say, whether all is over
@@ -35,7 +35,7 @@ class _Speed(ProgressColumn):
 @contextlib.contextmanager
 def _shown(label: str, steps: int, text: str) -> Iterator[Show]:
     """A bar; where the output is no screen, a plain line every ten seconds."""
-    if not (console.is_terminal or console.is_jupyter):
+    if not is_screen():
         last = [time.monotonic()]
 
         def show_line(done: int, text: str, is_over: bool) -> None:
@@ -143,7 +143,7 @@ def sweep_progress(
         yield SweepProgress(budgets)
         return
     total, lanes = sum(budgets.values()), len(budgets)
-    if not (console.is_terminal or console.is_jupyter):
+    if not is_screen():
         console.print(f"sweep: {lanes} lanes, {total:,} steps; compiling first")
     with _shown("sweep", total, f"{lanes} lanes") as show:
         yield SweepProgress(budgets, show)

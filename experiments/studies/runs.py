@@ -80,6 +80,7 @@ def train_run(
         with run.lock():
             return run.prepare(settings)  # the settings are compared
     task = settings.config.task
+    limits.check_place(run.path)
     data = task.load(files)
     limits.check_memory(settings.config, data)
     limits.check_target(settings, data)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from experiments.commands import cli
 from experiments.commands.cli import main
@@ -141,13 +142,42 @@ def test_tables_are_aligned_whatever_the_substitutes(monkeypatch):
     assert "[/b] v :v:" in second
 
 
+class Terminal(io.TextIOWrapper):
+    """A page that is a screen."""
+
+    def isatty(self):
+        return True
+
+
 def test_a_bar_in_ascii(monkeypatch):
     page = io.BytesIO()
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(sys, "stdout", Outlet(io.TextIOWrapper(page, "ascii")))
+    monkeypatch.setattr(sys, "stdout", Outlet(Terminal(page, "ascii")))
     with progress("λ [/b]", 10) as advance:
         advance({"step": 5, "train_loss": 1.0, "validation_loss": 2.0})
     assert "lamb [/b]" in page.getvalue().decode("ascii")
+
+
+def test_a_log_in_colour_has_no_bar(monkeypatch):
+    page = io.StringIO()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", page)
+    with progress("a", 10) as advance:
+        advance({"step": 10, "train_loss": 1.0, "validation_loss": 2.0})
+    assert "\x1b" not in page.getvalue()
+    assert "10 of 10 steps" in page.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("columns", "terminal", "width"),
+    [("0", "xterm", 80), ("200", "dumb", 200), ("0", "dumb", 80), ("60", "xterm", 60)],
+)
+def test_columns(monkeypatch, columns, terminal, width):
+    unknown = os.terminal_size((80, 24))
+    monkeypatch.setattr(console.shutil, "get_terminal_size", lambda: unknown)
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert Console(**console.size()).width == width
 
 
 def test_a_stream_that_is_closed_before_its_outlet():

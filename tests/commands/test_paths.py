@@ -7,13 +7,15 @@ import pytest
 from experiments import load
 from experiments.commands.cli import main
 from experiments.data.source import data_directory
+from experiments.host.limits import check_place
 from experiments.methods.named import settings_of
 from experiments.notebook import train
 from experiments.pictures.curves import figure_of
+from experiments.records.checkpoint import has_checkpoint
 from experiments.records.run import find_runs
-from tests.support.command_line import json_of
+from tests.support.command_line import TINY, json_of
 from tests.support.made_up import record, sweep
-from tests.support.tiny import TASK
+from tests.support.tiny import TASK, read
 
 SETTINGS = settings_of(TASK, steps=40)
 CURVES = {
@@ -79,3 +81,30 @@ def test_metrics_are_numbers_to_other_programs(tmp_path):
     np.testing.assert_array_equal(table["weight_norm"], [np.nan, np.inf, 2.0])
     for name, values in run.metrics().items():
         np.testing.assert_array_equal(values, table[name])
+
+
+@pytest.mark.parametrize("name", ["thesis [2026]", "back\\slash"])
+def test_names_that_no_checkpoint_could_be_read_in(tmp_path, monkeypatch, name, capsys):
+    """Orbax would write them, and find nothing again: refused before it trains."""
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert main(["train", "modular", *TINY, "--run-dir", "a"]) == 2
+    assert f"brackets or backslashes of {name!r}" in capsys.readouterr().err
+    assert main(["sweep", "modular", *TINY, "--seeds", "2", "--run-dir", "s"]) == 2
+    assert not any((tmp_path / name).iterdir())
+    (tmp_path / "link").symlink_to(tmp_path / name)  # as the message advises
+    for steps in ("20", "40"):
+        run = ["--steps", steps, "--run-dir", str(tmp_path / "link" / "a")]
+        assert main(["train", "modular", *TINY, *run]) == 0
+    assert read(tmp_path / name / "a")[0]["steps"] == 40
+
+
+@pytest.mark.parametrize("name", ["a[1", "a]", "x*", "q?", "{b}"])
+def test_names_with_other_signs_hold_checkpoints(tmp_path, name):
+    check_place(tmp_path / name)
+
+
+def test_a_foreign_file_among_groups(tmp_path):
+    (tmp_path / "groups" / "0" / "5").mkdir(parents=True)
+    (tmp_path / "groups" / ".DS_Store").touch()
+    assert has_checkpoint(tmp_path)

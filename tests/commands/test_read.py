@@ -8,8 +8,10 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.commands import read
 from experiments.commands.cli import main
 from experiments.methods.measures import weight_norms
+from experiments.methods.named import settings_of
 from experiments.methods.observe import MEASURES, observe
 from experiments.pictures.curves import figure_of
 from experiments.records.sweep import SweepDirectory
@@ -18,6 +20,8 @@ from experiments.settings.measure import UNDEFINED
 from experiments.settings.presets import PRESETS
 from experiments.tasks import TASKS
 from grokfast_jax import grokfast_ema
+from tests.support.made_up import record
+from tests.support.tiny import TASK
 
 SMALL = ["train", "modular", "--prime", "11", "--width", "16", "--batch-size", "16"]
 
@@ -74,6 +78,23 @@ def test_plot(runs, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["plot", str(runs / "a"), "--by", "colour"]) == 2
     assert "no setting 'colour'" in capsys.readouterr().err
+
+
+def test_plot_of_runs_of_one_name(tmp_path, monkeypatch, capsys):
+    drawn = {}
+    monkeypatch.setattr(
+        read, "plot_comparison", lambda runs, output, title: drawn.update(runs)
+    )
+    settings = settings_of(TASK)
+    for directory in "ab":
+        record(tmp_path / directory / "same", settings, {"train_loss": [1.0, 0.5]})
+    record(tmp_path / "other", settings, {"train_loss": [1.0, 0.5]})
+    paths = [tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "other"]
+    out(["plot", *paths, "--output", tmp_path / "p.png"], capsys)
+    assert [run.path for run in drawn.values()] == paths
+    drawn.clear()
+    out(["plot", *paths, "--by", "filter", "--output", tmp_path / "p.png"], capsys)
+    assert [run.path for run in drawn.values()] == paths
 
 
 class Curves:
@@ -154,6 +175,7 @@ def test_json_of_a_run(tmp_path, capsys):
 
 
 @pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:vocabulary is:UserWarning")  # gpt2, of characters
 @pytest.mark.parametrize(
     ("task", "name"), [(t, n) for t, names in PRESETS.items() for n in names]
 )
