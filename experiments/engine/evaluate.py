@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.engine.compiled import compiled
 from experiments.engine.state import Keys, TrainState, with_precision
 from experiments.settings.config import Config
 from experiments.settings.measure import UNDEFINED, Measure, Point
@@ -43,7 +44,7 @@ def _or_nan(value: Any) -> Any:
     return np.where(undefined, math.nan, value)[()] if undefined.any() else value
 
 
-@jax.jit
+@compiled()
 @with_precision
 def evaluate(
     config: Config, data: Data, state: TrainState, due: tuple[jax.Array, ...]

@@ -7,7 +7,6 @@ are divided among them; they never communicate. ``benchmarks/RESULTS.md`` shows 
 the faster way.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.engine.compiled import compiled
 from experiments.engine.evaluate import Evaluation, evaluate
 from experiments.engine.state import StepLog, TrainState
 from experiments.engine.train import initialize, run_chunk
@@ -51,9 +51,7 @@ def initialize_lanes(config: Config, data: Data) -> TrainState:
     return states._replace(step=states.step[0])
 
 
-@functools.partial(
-    jax.jit, static_argnames=("length", "way", "mesh"), donate_argnames="state"
-)
+@compiled(static_argnames=("length", "way", "mesh"), donate_argnames="state")
 def run_chunk_of_lanes(
     config: Config,
     length: int,
@@ -78,14 +76,14 @@ def run_chunk_of_lanes(
     """
 
     def advance(config: Config, state: TrainState, data: Data) -> Any:
-        state, log = run_chunk(config, length, data, state)
+        state, log = run_chunk.function(config, length, data, state)
         return state[1:], log
 
     rest, log = _on_every_lane(advance, config, state, data, way, mesh)
     return TrainState(state.step + length, *rest), log
 
 
-@functools.partial(jax.jit, static_argnames=("way", "mesh"))
+@compiled(static_argnames=("way", "mesh"))
 def evaluate_lanes(
     config: Config,
     data: Data,
@@ -99,7 +97,7 @@ def evaluate_lanes(
 
     def measure(config: Config, state: TrainState, shared: Any) -> Any:
         data, due = shared
-        return evaluate(config, data, state, due)
+        return evaluate.function(config, data, state, due)
 
     return _on_every_lane(measure, config, state, (data, due), way, mesh)
 

@@ -9,7 +9,6 @@ A configuration is a pytree whose leaves are the traced settings: runs that diff
 them alone share the programs.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.engine.compiled import compiled
 from experiments.engine.objective import Loss, mean_loss
 from experiments.engine.state import (
     Keys,
@@ -46,7 +46,7 @@ def initialize(config: Config, data: Data) -> TrainState:
     return TrainState(jnp.zeros([], jnp.int32), params, model_state, opt_state)
 
 
-@functools.partial(jax.jit, static_argnames="length", donate_argnames="state")
+@compiled(static_argnames="length", donate_argnames="state")
 @with_precision
 def run_chunk(
     config: Config, length: int, data: Data, state: TrainState

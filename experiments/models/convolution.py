@@ -1,15 +1,13 @@
 """Convolutions on images with channels last, and their gradients at a CPU's speed.
 
 Images are ``[N, H, W, C]``, kernels ``[K, K, I, O]``, K = 1 or 3, and the padding keeps
-the size but for the stride. XLA's own convolution is on a CPU as fast as a matrix
-product, but for large images, and two of the gradients that it derives are not. They
-are written out here (benchmarks/RESULTS.md):
+the size but for the stride. XLA's own convolution is on a CPU about as fast as a matrix
+product (see :mod:`experiments.engine.compiled`), two of the gradients that it derives
+are not. They are written out here (benchmarks/RESULTS.md):
 
-- of large images, 32 × 32 × 64 for example, the three shifts of the image by columns
-  are multiplied by the kernel's three rows at once, in pieces of the batch that stay in
-  the cache;
 - by the kernel, where the columns of the image's three shifts and the rows of the
-  gradient's three shifts make one product, in such pieces too;
+  gradient's three shifts make one product, in pieces of the batch that stay in the
+  cache;
 - by the image at stride 2, which is four convolutions without stride: of the pixels in
   even and odd rows and columns.
 """
@@ -28,8 +26,6 @@ kernel_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _IN_CACHE = 2**21
 """Numbers in the shifted copies of a piece of the batch: 8 MiB."""
-_LARGE = 2**16
-"""Numbers of an image that the compiler's convolution takes twice its floor for."""
 
 
 class Conv(nnx.Module):
@@ -75,13 +71,7 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
       kernel: ``[3, 3, I, O]``.
       stride: 1 or 2.
     """
-    return _output(x, kernel, stride)
-
-
-def _output(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    if stride > 1 or x[0].size < _LARGE:
-        return _convolution(x, kernel, stride)
-    return lax.platform_dependent(x, kernel, cpu=_by_rows, default=_convolution)
+    return _convolution(x, kernel, stride)
 
 
 def _convolution(
@@ -96,7 +86,7 @@ def _convolution(
 def _forward(
     x: jax.Array, kernel: jax.Array, stride: int
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _output(x, kernel, stride), (x, kernel)
+    return _convolution(x, kernel, stride), (x, kernel)
 
 
 def _backward(
@@ -127,27 +117,6 @@ def _gradients(
     return by_image(kernel, g), _by_kernel(x, g, stride)
 
 
-def _by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution at stride 1, piece after piece of the batch."""
-    fan_out = kernel.shape[-1]
-    size = _piece(x, x[0].size + x[0, ..., 0].size * fan_out)
-    pieces = x.reshape(-1, size, *x.shape[1:])
-    y = lax.map(lambda piece: _rows_product(piece, kernel), pieces)
-    return y.reshape(*x.shape[:-1], fan_out)
-
-
-def _rows_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Σ over the kernel's rows of x, moved by columns, times the row, then moved."""
-    n, h, w, fan_in = x.shape
-    around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    columns = jnp.concatenate([around[:, :, j : j + w] for j in range(3)], axis=-1)
-    rows = kernel.transpose(1, 2, 0, 3).reshape(3 * fan_in, -1)
-    product = columns.reshape(-1, 3 * fan_in) @ rows
-    by_row = product.reshape(n, h + 2, w, 3, -1)
-    above, own, below = (by_row[:, i : i + h, :, i] for i in range(3))
-    return above + own + below
-
-
 def _piece(x: jax.Array, size: int) -> int:
     """Images whose shifted copies, three of ``size`` numbers, stay in the cache."""
     most = 2 ** int(math.log2(max(1, _IN_CACHE / (3 * size))))
@@ -155,7 +124,7 @@ def _piece(x: jax.Array, size: int) -> int:
 
 
 def _by_image(kernel: jax.Array, g: jax.Array) -> jax.Array:
-    return _output(g, kernel[::-1, ::-1].swapaxes(2, 3))
+    return _convolution(g, kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def _by_image_at_stride_2(kernel: jax.Array, g: jax.Array) -> jax.Array:

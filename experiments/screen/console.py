@@ -17,7 +17,7 @@ from experiments.screen.outlet import name_shown, shown
 from experiments.settings.milestone import Milestone
 
 
-def size() -> dict[str, int]:
+def size() -> dict[str, Any]:
     """What Rich does not make of ``COLUMNS``: 0 is unknown; dumb terminals have it."""
     columns = os.environ.get("COLUMNS", "")
     if not columns.isdigit():
