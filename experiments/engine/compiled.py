@@ -1,7 +1,7 @@
 """``jax.jit`` with options for the compiler that make these programs faster.
 
 On a CPU XLA hands convolutions to YNNPACK by default. Its own are faster: a training
-step of a residual network takes .75 to .9 times as long (benchmarks/RESULTS.md).
+step of a residual network takes about .9 times as long (benchmarks/RESULTS.md).
 Matrix products and sums are left to YNNPACK, which is the faster one there.
 """
 
