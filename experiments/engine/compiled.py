@@ -19,23 +19,26 @@ _OPTIONS = {
 
 
 class Compiled:
-    """A function that is compiled when it is called.
+    """A function that is compiled when it is called; within another, a part of that.
 
-    Attributes:
-      function: it, for use within another program.
+    The options are for whole programs: JAX refuses them inside of one.
     """
 
     def __init__(self, function: Callable[..., Any], **options: Any):
         functools.update_wrapper(self, function)
-        self.function, self._options = function, options
+        self._function, self._options = function, options
 
     @functools.cached_property
     def _jitted(self) -> Any:  # at the first call: modules are imported before devices
-        return jax.jit(self.function, compiler_options=known_options(), **self._options)
+        return jax.jit(
+            self._function, compiler_options=known_options(), **self._options
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the compiled function; not within another program."""
-        return self._jitted(*args, **kwargs)
+        """Call what is compiled; on traced arguments the function itself."""
+        leaves = jax.tree.leaves((args, kwargs))
+        is_part = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return (self._function if is_part else self._jitted)(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """See ``jax.jit``."""

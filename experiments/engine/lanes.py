@@ -76,7 +76,7 @@ def run_chunk_of_lanes(
     """
 
     def advance(config: Config, state: TrainState, data: Data) -> Any:
-        state, log = run_chunk.function(config, length, data, state)
+        state, log = run_chunk(config, length, data, state)
         return state[1:], log
 
     rest, log = _on_every_lane(advance, config, state, data, way, mesh)
@@ -97,7 +97,7 @@ def evaluate_lanes(
 
     def measure(config: Config, state: TrainState, shared: Any) -> Any:
         data, due = shared
-        return evaluate.function(config, data, state, due)
+        return evaluate(config, data, state, due)
 
     return _on_every_lane(measure, config, state, (data, due), way, mesh)
 

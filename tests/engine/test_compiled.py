@@ -36,6 +36,7 @@ def test_convolutions_are_the_compilers_own():
 
 def test_the_function_within_another_program():
     add = compiled.compiled(static_argnames="more")(lambda x, more: x + more)
-    assert jax.jit(lambda x: add.function(x, 2))(1.0) == 3
+    assert jax.jit(lambda x: add(x, 2))(1.0) == 3
+    assert jax.eval_shape(lambda x: add(x, 2), 1.0).shape == ()
     assert add(1.0, more=2) == 3
     assert add._cache_size() == 1
