@@ -25,8 +25,12 @@ def _optimizer(row):
     return factory
 
 
-# The first row of each transformation that takes trees of any names.
-FIRST = {row.factory: name for name, row in reversed(ROWS.items()) if row.any_names}
+# The first row of each transformation that takes trees of any names, and no loss.
+FIRST = {
+    row.factory: name
+    for name, row in reversed(ROWS.items())
+    if row.any_names and not row.searches
+}
 FACTORIES = {name: _optimizer(ROWS[name]) for name in FIRST.values()}
 OPTIMIZERS = tuple(
     {

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -24,6 +25,7 @@ from grokfast_jax import (
     skip_non_finite,
     sum_of,
 )
+from grokfast_jax.linesearch import adam_sls, alsals, salsa, scale_by_armijo, sls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Row:
       time_invariant: whether they depend on the past alone, not on the clock.
       filters: whether leaves that are not floating-point pass unchanged.
       any_names: whether it takes trees without a parameter named "w".
+      searches: whether an update needs the loss; the row's own is given to it.
     """
 
     factory: Callable[..., Any]
@@ -47,10 +50,26 @@ class Row:
     time_invariant: bool = False
     filters: bool = True
     any_names: bool = True
+    searches: bool = False
 
     def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
         """The transformation, with some options changed."""
-        return self.factory(**self.options | self.static | changes)
+        tx = self.factory(**self.options | self.static | changes)
+        return _with_a_loss(tx) if self.searches else tx
+
+
+def _with_a_loss(tx):
+    """It gets a loss in place of any that is given; the gradient stays what it is."""
+
+    def loss(params):
+        squares = [jnp.sum(jnp.abs(p) ** 2) for p in jax.tree.leaves(params)]
+        return sum(jnp.asarray(square, jnp.float32) for square in squares)
+
+    def update(updates, state, params=None, **extra):
+        given = {"value": loss(params), "grad": updates, "value_fn": loss}
+        return tx.update(updates, state, params, **extra | given)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def _sum_of_two(fast, slow):
@@ -73,6 +92,7 @@ def _guarded(lamb):
     return skip_non_finite(grokfast_ma(3, lamb))
 
 
+_SEARCH = {"linear": False, "filters": False, "searches": True}
 ALPHA, LAMB = {"alpha": 0.9}, {"lamb": 2.0}
 WINDOW = {"window_size": 3}
 _FROM_ZERO = {"init": "zero"}
@@ -129,4 +149,9 @@ ROWS = {
     "grokfast_adamw": Row(
         grokfast_adamw, {**_ADAM, "weight_decay": 0.01}, linear=False, filters=False
     ),
+    "scale_by_armijo": Row(scale_by_armijo, {"smoothing": 0.5}, **_SEARCH),
+    "sls": Row(sls, {"weight_decay": 0.1}, **_SEARCH),
+    "alsals": Row(alsals, {"weight_decay": 0.1}, **_SEARCH),
+    "adam_sls": Row(adam_sls, {"weight_decay": 0.1}, **_SEARCH),
+    "salsa": Row(salsa, {"weight_decay": 0.1}, **_SEARCH),
 }
