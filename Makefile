@@ -48,7 +48,7 @@ coverage: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow" --cov=grokfast_jax --cov-branch \
 	    --cov-report=term-missing --cov-fail-under=100 grokfast_jax \
 	    $(addprefix tests/library/test_,$(addsuffix .py,filters arguments guard linear response \
-	    linearity special_cases paths optimizers sharding optax_contract \
+	    linearity special_cases paths optimizers linesearch sharding optax_contract \
 	    optax_wrappers long_and_resumed_runs))
 
 mutation: $(VENV)/installed

@@ -19,11 +19,22 @@ An update needs the loss, its gradient and the loss as a function of the paramet
 0.1001
 """
 
+import contextlib
+
+import jax.export
+
 from grokfast_jax.linesearch._adam_sls import AdamSearchState, adam_sls, salsa
 from grokfast_jax.linesearch._armijo import scale_by_armijo
 from grokfast_jax.linesearch._cadence import CadenceState
 from grokfast_jax.linesearch._optimizers import alsals, sls
 from grokfast_jax.linesearch._search import LineSearchState
+
+# As those of grokfast_jax, for jax.export.
+for _state in (AdamSearchState, CadenceState, LineSearchState):
+    with contextlib.suppress(ValueError):
+        jax.export.register_namedtuple_serialization(
+            _state, serialized_name=f"grokfast_jax.linesearch.{_state.__name__}"
+        )
 
 __all__ = [
     "AdamSearchState",
