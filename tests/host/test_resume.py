@@ -92,8 +92,8 @@ def check_kills(tmp_path, name, kills, steps):
 
 
 @pytest.mark.thorough
-def test_three_kills(tmp_path):
-    check_kills(tmp_path, "ma", kills=3, steps=1500)
+def test_two_kills(tmp_path):
+    check_kills(tmp_path, "ma", kills=2, steps=1000)
 
 
 @pytest.mark.slow
