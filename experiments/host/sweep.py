@@ -121,7 +121,8 @@ def train_sweep(
         workers = _workers(left, at_once or cores(), how)
     elif left:
         found = {directory / digest(g): g for g in groups(lanes, how.data.of)}
-    check_place(sweep.path)
+    if left:
+        check_place(sweep.path)
     _check_disk(sweep, left, len(workers), found.values(), how)
     with contextlib.ExitStack() as stack:
         stack.enter_context(RunDirectory(sweep.path).lock())

@@ -47,7 +47,7 @@ class AdamSearchState(NamedTuple):
 def adam_sls(
     *,
     slope_rtol: jax.typing.ArrayLike = 0.2,
-    smoothing: jax.typing.ArrayLike = 0.0,
+    smoothing: jax.typing.ArrayLike = 0.999,
     decrease_factor: jax.typing.ArrayLike = 0.9,
     increase_factor: jax.typing.ArrayLike = 2 ** (1 / 500),
     b1: jax.typing.ArrayLike = 0.9,
@@ -65,15 +65,16 @@ def adam_sls(
       d_t = \frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon} + w\, \theta_t, \qquad
       \theta_{t+1} = \theta_t - \eta_t d_t
 
-    :math:`\eta_t` is the first of :math:`\gamma\eta_{t-1}\delta^k` that passes
-    Armijo's criterion along **p**: for w = 0 always a direction of descent. The point
+    :math:`\eta_t` is the first of :math:`\gamma\eta_{t-1}\delta^k` that passes the
+    criterion along **p**: for w = 0 always a direction of descent. The point
     that is tried and the one that is stepped to differ; :func:`alsals` steps to the one
     it tried. :func:`scale_by_armijo` says what happens where no step is found, and what
     a search costs.
 
     Args:
       slope_rtol: c, in (0, 1).
-      smoothing: β₃, in [0, 1), of the averages of decreases and slopes.
+      smoothing: β₃, in [0, 1), of the averages of decreases and slopes; 0 is Armijo's
+        criterion on each batch alone.
       decrease_factor: δ, in (0, 1).
       increase_factor: γ, ≥ 1. The published one is 2^(1/n), n batches an epoch.
       b1: decay rate of Adam's first moment, in [0, 1).
@@ -304,7 +305,7 @@ def _preconditioned(
     b2: jax.typing.ArrayLike,
     eps: jax.typing.ArrayLike,
 ) -> optax.Updates:
-    """M / (√v̂ + ε)."""
+    """A first moment, or a gradient, ÷ (√v̂ + ε)."""
     second = optax.tree.bias_correction(moments.nu, b2, moments.count)
     return map_inexact(
         lambda m, v: (m / (jnp.sqrt(v) + eps)).astype(m.dtype), first_moment, second

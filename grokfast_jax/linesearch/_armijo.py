@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from grokfast_jax._checks import check_choice, check_hyperparameter, suggest_keywords
+from grokfast_jax._checks import check_choice, suggest_keywords
 from grokfast_jax._matching import check_state
 from grokfast_jax.linesearch._along import (
     ValueFn,
@@ -17,7 +17,12 @@ from grokfast_jax.linesearch._along import (
     search_dtype,
     slope_along,
 )
-from grokfast_jax.linesearch._search import Criterion, LineSearchState, search
+from grokfast_jax.linesearch._search import (
+    Criterion,
+    LineSearchState,
+    check_positive,
+    search,
+)
 
 _ENLARGEMENTS = 10
 """Times that h becomes ten times larger: then 5e-9 is 50, and the loss is flat."""
@@ -60,7 +65,9 @@ def scale_by_armijo(
 
     A trial whose loss is not finite is rejected. If all are rejected, there is no
     step, a failure is counted, and the next update searches again: from the smallest
-    step size if that one raised the loss, otherwise from the last one accepted.
+    step size if that one raised the loss, otherwise from the last one accepted. A
+    gradient that is not finite would stay in the moments of an Adam before the search:
+    guard the whole chain by :func:`grokfast_jax.skip_non_finite`.
 
     It costs one forward pass a step, one more a backtrack (about every hundredth step
     with the defaults), and temporary memory for a copy of the parameters. Under
@@ -134,7 +141,7 @@ def scale_by_armijo(
         max_backtracking_steps,
     )
     check_choice("slope", slope, ("exact", "finite_difference"))
-    check_hyperparameter("difference_step", difference_step, schedule=False)
+    check_positive("difference_step", difference_step)
 
     def init_fn(params: optax.Params) -> LineSearchState:
         return criterion.init(search_dtype(params))

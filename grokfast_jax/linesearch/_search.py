@@ -5,6 +5,7 @@ So its loop carries a few scalars, whatever the size of the model.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,20 +62,13 @@ class Criterion:
     max_backtracking_steps: int
 
     def __post_init__(self) -> None:
-        for name, minimum, below in [
-            ("slope_rtol", 0.0, 1.0),
-            ("decrease_factor", 0.0, 1.0),
-            ("increase_factor", 1.0, float("inf")),
-            ("smoothing", 0.0, 1.0),
-            ("initial_step_size", 0.0, float("inf")),
-        ]:
-            value = getattr(self, name)
-            check_hyperparameter(
-                name, value, minimum=minimum, below=below, schedule=False
-            )
-            concrete = not isinstance(value, jax.core.Tracer)
-            if concrete and name != "smoothing" and not value > 0:
-                raise ValueError(f"{name} must be > 0, got {value!r}.")
+        check_positive("slope_rtol", self.slope_rtol, below=1.0)
+        check_positive("decrease_factor", self.decrease_factor, below=1.0)
+        check_hyperparameter(
+            "increase_factor", self.increase_factor, minimum=1.0, schedule=False
+        )
+        check_hyperparameter("smoothing", self.smoothing, below=1.0, schedule=False)
+        check_positive("initial_step_size", self.initial_step_size)
         check_count("max_backtracking_steps", self.max_backtracking_steps, 0)
 
     def init(self, dtype: jnp.dtype) -> LineSearchState:
@@ -89,6 +83,13 @@ class Criterion:
             total_evaluations=none,
             failures=none,
         )
+
+
+def check_positive(name: str, value: object, below: float = math.inf) -> None:
+    """Check that a number is in (0, below); traced ones pass."""
+    check_hyperparameter(name, value, below=below, schedule=False)
+    if not isinstance(value, jax.core.Tracer) and value == 0:
+        raise ValueError(f"{name} must be > 0, got {value!r}.")
 
 
 class _Trial(NamedTuple):
@@ -146,7 +147,6 @@ def search(
     value, slope = jnp.asarray(value, dtype), jnp.asarray(slope, dtype)
     mean_slope = smoothing * state.slope + (1 - smoothing) * slope
     required = jnp.where(mean_slope > 0, c, 1 / c) * mean_slope
-
     resolution = (1 - smoothing) * jnp.finfo(dtype).eps * jnp.abs(value)
 
     def try_next(last: _Trial) -> _Trial:

@@ -100,7 +100,7 @@ def test_names_that_no_checkpoint_could_be_read_in(tmp_path, monkeypatch, name, 
 
 
 @pytest.mark.parametrize("name", ["a[1", "a]", "x*", "q?", "{b}"])
-def test_names_with_other_signs_hold_checkpoints(tmp_path, name):
+def test_names_with_other_signs_are_taken(tmp_path, name):
     check_place(tmp_path / name)
 
 

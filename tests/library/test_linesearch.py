@@ -13,7 +13,7 @@ import optax
 import orbax.checkpoint
 import pytest
 
-from grokfast_jax import grokfast_ema
+from grokfast_jax import grokfast_ema, skip_non_finite
 from grokfast_jax.linesearch import (
     adam_sls,
     alsals,
@@ -230,6 +230,20 @@ def test_a_batch_whose_loss_is_no_number_changes_nothing(make):
         assert kept == new
     assert optax.tree.get(after, "failures") == 1
     assert optax.tree.get(after, "evaluations") == 0
+
+
+@every_method
+def test_a_gradient_that_is_no_number_is_skipped_by_the_guard(make):
+    tx, x = skip_non_finite(make()), jnp.array(START, jnp.float32)
+    _, x, state = step(tx, quadratic, x, tx.init(x))
+    bad = jnp.full(2, jnp.nan)
+    updates, state = tx.update(
+        bad, state, x, value=jnp.nan, grad=bad, value_fn=quadratic
+    )
+    assert not updates.any()
+    before, x, state = step(tx, quadratic, x, state)
+    assert quadratic(x) < before
+    assert state.total_notfinite == 1
 
 
 def test_a_step_size_far_too_large_is_found_over_several_updates():
@@ -637,6 +651,8 @@ def test_arguments(make, options, error, message):
 def test_other_arguments():
     with pytest.raises(ValueError, match="slope must be 'exact' or"):
         alsals(slope="analytic")
+    with pytest.raises(ValueError, match="difference_step must be > 0"):
+        scale_by_armijo(difference_step=0.0)
     with pytest.raises(ValueError, match="search_along must be"):
         salsa(search_along="x")
     with pytest.raises(ValueError, match="smoothing must be in"):
