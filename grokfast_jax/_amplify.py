@@ -11,7 +11,7 @@ from grokfast_jax._checks import (
     Hyperparameter,
     check_flag,
     check_hyperparameter,
-    check_start_step,
+    check_traceable_count,
     check_transformation,
     suggest_keywords,
     value_at,
@@ -86,7 +86,7 @@ def amplify(
     """
     check_transformation("low_pass", low_pass)
     check_hyperparameter("lamb", lamb)
-    check_start_step(start_step)
+    check_traceable_count("start_step", start_step)
     check_flag("normalize", normalize)
     low_pass = optax.with_extra_args_support(low_pass)
     # A λ known to be 0 must compile to the bare optimizer's program: even g + 0·(h∗g)

@@ -81,17 +81,17 @@ def check_hyperparameter(
         raise ValueError(f"{name} must be in [{minimum:g}, {below:g}), got {value!r}.")
 
 
-def check_start_step(value: object) -> None:
-    """Check that ``start_step`` is an integer ≥ 0, or a scalar integer array."""
-    _check_scalar("start_step", value)
+def check_traceable_count(name: str, value: object) -> None:
+    """Check that it is an integer ≥ 0, or a scalar integer array, traced or not."""
+    _check_scalar(name, value)
     if isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jnp.integer):
-        raise TypeError(f"start_step must be an integer, got dtype {value.dtype}.")
+        raise TypeError(f"{name} must be an integer, got dtype {value.dtype}.")
     if _is_unknown(value):
         return
     if not _is_number(value, jnp.integer):
-        raise TypeError(f"start_step must be an integer ≥ 0, got {value!r}.")
+        raise TypeError(f"{name} must be an integer ≥ 0, got {value!r}.")
     if not 0 <= int(value) < 2**31:  # type: ignore[call-overload]
-        raise ValueError(f"start_step must be in [0, 2³¹), got {value!r}.")
+        raise ValueError(f"{name} must be in [0, 2³¹), got {value!r}.")
 
 
 def check_window_size(value: object) -> None:

@@ -12,7 +12,7 @@ from grokfast_jax._checks import (
     check_choice,
     check_flag,
     check_hyperparameter,
-    check_start_step,
+    check_traceable_count,
     check_window_size,
     suggest_keywords,
 )
@@ -176,7 +176,7 @@ def grokfast_ma(
     check_hyperparameter("lamb", lamb)
     check_choice("filter_type", filter_type, ("mean", "sum"))
     check_flag("warmup", warmup)
-    check_start_step(start_step)
+    check_traceable_count("start_step", start_step)
 
     gain = lamb
     if filter_type == "sum":

@@ -54,7 +54,7 @@ def adam_sls(
     b2: jax.typing.ArrayLike = 0.999,
     eps: jax.typing.ArrayLike = 1e-8,
     initial_step_size: jax.typing.ArrayLike = 0.1,
-    max_backtracking_steps: int = 200,
+    max_backtracking_steps: jax.typing.ArrayLike = 200,
     weight_decay: Hyperparameter = 0.0,
     mask: optax.MaskOrFn = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -143,7 +143,7 @@ def salsa(
     b2: jax.typing.ArrayLike = 0.999,
     eps: jax.typing.ArrayLike = 1e-8,
     initial_step_size: jax.typing.ArrayLike = 1.0,
-    max_backtracking_steps: int = 100,
+    max_backtracking_steps: jax.typing.ArrayLike = 100,
     weight_decay: Hyperparameter = 0.0,
     mask: optax.MaskOrFn = None,
     search_along: Literal["gradient", "momentum"] = "gradient",

@@ -40,7 +40,7 @@ def scale_by_armijo(
     increase_factor: jax.typing.ArrayLike = 1 / 0.999,
     smoothing: jax.typing.ArrayLike = 0.99,
     initial_step_size: jax.typing.ArrayLike = 0.1,
-    max_backtracking_steps: int = 100,
+    max_backtracking_steps: jax.typing.ArrayLike = 100,
     slope: Literal["exact", "finite_difference"] = "exact",
     difference_step: jax.typing.ArrayLike = 5e-9,
 ) -> optax.GradientTransformationExtraArgs:

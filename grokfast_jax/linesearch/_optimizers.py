@@ -17,7 +17,7 @@ def sls(
     decrease_factor: jax.typing.ArrayLike = 0.9,
     increase_factor: jax.typing.ArrayLike = 2 ** (1 / 500),
     initial_step_size: jax.typing.ArrayLike = 1.0,
-    max_backtracking_steps: int = 100,
+    max_backtracking_steps: jax.typing.ArrayLike = 100,
     weight_decay: Hyperparameter = 0.0,
     mask: optax.MaskOrFn = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -94,7 +94,7 @@ def alsals(
     b2: jax.typing.ArrayLike = 0.999,
     eps: jax.typing.ArrayLike = 1e-8,
     initial_step_size: jax.typing.ArrayLike = 0.1,
-    max_backtracking_steps: int = 100,
+    max_backtracking_steps: jax.typing.ArrayLike = 100,
     weight_decay: Hyperparameter = 0.0,
     mask: optax.MaskOrFn = None,
     slope: Literal["exact", "finite_difference"] = "exact",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from grokfast_jax._checks import check_count, check_hyperparameter
+from grokfast_jax._checks import check_hyperparameter, check_traceable_count
 
 
 class LineSearchState(NamedTuple):
@@ -59,7 +59,7 @@ class Criterion:
     increase_factor: jax.typing.ArrayLike
     smoothing: jax.typing.ArrayLike
     initial_step_size: jax.typing.ArrayLike
-    max_backtracking_steps: int
+    max_backtracking_steps: jax.typing.ArrayLike
 
     def __post_init__(self) -> None:
         check_positive("slope_rtol", self.slope_rtol, below=1.0)
@@ -69,7 +69,7 @@ class Criterion:
         )
         check_hyperparameter("smoothing", self.smoothing, below=1.0, schedule=False)
         check_positive("initial_step_size", self.initial_step_size)
-        check_count("max_backtracking_steps", self.max_backtracking_steps, 0)
+        check_traceable_count("max_backtracking_steps", self.max_backtracking_steps)
 
     def init(self, dtype: jnp.dtype) -> LineSearchState:
         """The state before the first search."""

@@ -36,6 +36,12 @@ def test_counters_at_their_end(row):
             continue
         if _name(path) in COUNTERS:
             assert leaf == end
+        elif _name(path) == "evaluations":
+            assert leaf >= 1  # of the last update alone
+        elif _name(path) == "since":
+            assert 1 <= leaf <= 10  # SaLSa's updates since the last search
+        elif _name(path) == "steps":
+            assert leaf == 10  # of it, up to the first that all search
         elif _name(path) == "notfinite_count":
             assert leaf == 0  # these gradients were finite
         else:  # an index of the window of 3, which has 4 slots
@@ -43,7 +49,7 @@ def test_counters_at_their_end(row):
             assert 0 <= leaf <= 3
 
 
-COUNTERS = {"count", "total_notfinite"}
+COUNTERS = {"count", "total_notfinite", "total_evaluations", "failures"}
 
 
 def _name(path):

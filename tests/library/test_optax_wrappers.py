@@ -33,12 +33,14 @@ def test_injected_hyperparameters(row):
         static_args=tuple(name for name in static if name in parameters),
         hyperparam_dtype=jnp.float32,
     )(**row.options, **row.static)
+    injected = row.with_loss(injected)
     plain, params, gs = row.make(), params_of(), gradients(8)
     assert row.options.keys() <= injected.init(params).hyperparams.keys()
     outputs, state = advance(injected, jax.jit(injected.init)(params), gs)
     expected, plain_state = advance(plain, plain.init(params), gs)
-    assert_equal(outputs, expected, rtol=1e-5, atol=1e-6)
-    assert_equal(state.inner_state, plain_state, rtol=1e-5, atol=1e-6)
+    rtol = 1e-4 if row.searches else 1e-5  # 1 − b2 of a float32 b2 is off by 1e-5
+    assert_equal(outputs, expected, rtol=rtol, atol=1e-6)
+    assert_equal(state.inner_state, plain_state, rtol=rtol, atol=1e-6)
 
 
 _NO_SCHEDULE = ("weight_decay", "l2")  # not in every Optax that is allowed

@@ -54,7 +54,10 @@ class Row:
 
     def make(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
         """The transformation, with some options changed."""
-        tx = self.factory(**self.options | self.static | changes)
+        return self.with_loss(self.factory(**self.options | self.static | changes))
+
+    def with_loss(self, tx: Any) -> optax.GradientTransformationExtraArgs:
+        """The transformation, given a loss if it needs one."""
         return _with_a_loss(tx) if self.searches else tx
 
 
@@ -149,7 +152,7 @@ ROWS = {
     "grokfast_adamw": Row(
         grokfast_adamw, {**_ADAM, "weight_decay": 0.01}, linear=False, filters=False
     ),
-    "scale_by_armijo": Row(scale_by_armijo, {"smoothing": 0.5}, **_SEARCH),
+    "scale_by_armijo": Row(scale_by_armijo, {}, {"smoothing": 0.5}, **_SEARCH),
     "sls": Row(sls, {"weight_decay": 0.1}, **_SEARCH),
     "alsals": Row(alsals, {"weight_decay": 0.1}, **_SEARCH),
     "adam_sls": Row(adam_sls, {"weight_decay": 0.1}, **_SEARCH),
