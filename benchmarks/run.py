@@ -10,6 +10,7 @@ from benchmarks import (
     images,
     imdb,
     lanes,
+    linesearch,
     recording,
     scaling,
     tasks,
@@ -32,6 +33,7 @@ _SECTIONS = (
     "scaling",
     "comparison",
     "glue",
+    "linesearch",
     "lanes",
 )
 
@@ -80,6 +82,7 @@ def main(
     scaling      seconds and memory as runs grow                8 minutes
     comparison   published code and others, docs/comparison.md  half a minute
     glue         fine-tuning steps and a PyTorch twin           5 minutes
+    linesearch   steps of line searches beside Adam's            10 minutes
     lanes        many seeds as one program (accelerators)       not by default
     """  # noqa: D301
     for section in sections or _SECTIONS[:-1]:
@@ -111,6 +114,8 @@ def main(
             comparison.main(rounds)
         elif section == "glue":
             glue.main(rounds)
+        elif section == "linesearch":
+            linesearch.main(min(rounds, 5))
         else:
             lanes.main(rounds, precision, most_lanes)
 

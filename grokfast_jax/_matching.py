@@ -10,7 +10,15 @@ import optax
 
 from grokfast_jax._trees import is_empty, is_inexact, path_name
 
-_SCALARS = {"count", "weight", "filled", "slot", "phase", "notfinite_count"}
+_SCALARS = {
+    "count",
+    "weight",
+    "filled",
+    "slot",
+    "phase",
+    "notfinite_count",
+    "step_size",
+}
 
 
 def check_state(name: str, state: object, kind: type) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import grokfast_jax
+from grokfast_jax import linesearch
 from tests.conftest import REPOSITORY
 
 SITE = REPOSITORY / "docs" / "site"
@@ -93,12 +95,14 @@ def test_pages_are_there(site):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", grokfast_jax.__all__)
+@pytest.mark.parametrize(
+    "name", [*grokfast_jax.__all__, *(f"linesearch.{n}" for n in linesearch.__all__)]
+)
 def test_every_public_name_has_a_page_with_its_equation(site, name):
     page = page_of(site, name)
-    thing = getattr(grokfast_jax, name)
+    thing = operator.attrgetter(name)(grokfast_jax)
     text = re.sub(r"<[^>]*>", "", page)
-    assert f"{name}(" in text
+    assert f"{name.rpartition('.')[2]}(" in text
     assert ".. math" not in text
     assert ":math:" not in text
     if inspect.isfunction(thing) and name not in NO_EQUATION:
@@ -247,7 +251,8 @@ def test_a_public_name_without_a_page_is_told(site_modules, monkeypatch):
     monkeypatch.setattr(
         public_names.logger, "warning", lambda form, *words: told.append(form % words)
     )
-    docs = {public_names.PLACE + name for name in grokfast_jax.__all__}
+    docs = {public_names.PLACE + name for name in public_names.PUBLIC}
+    assert public_names.PUBLIC.keys() > {"grokfast_ema", "linesearch.alsals"}
     public_names.check(None, SimpleNamespace(found_docs=docs | {"index"}))
     assert told == []
     docs -= {public_names.PLACE + "amplify"}

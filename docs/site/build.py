@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import grokfast_jax
+from grokfast_jax import linesearch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -100,11 +101,16 @@ def for_the_site(text: str, folder: Path) -> str:
 
 def with_links_of_names(text: str) -> str:
     """A Markdown page whose public names, in backticks, lead to their pages."""
-    names = "|".join(grokfast_jax.__all__)
-    name = re.compile(rf"(?<![\[`])`({names})(\([^`\n]*\))?`(?!`)")
+    places = {name: f"grokfast_jax.{name}" for name in grokfast_jax.__all__}
+    places |= {name: f"grokfast_jax.linesearch.{name}" for name in linesearch.__all__}
+    name = re.compile(rf"(?<![\[`])`({'|'.join(places)})(\([^`\n]*\))?`(?!`)")
+
+    def link(found: re.Match[str]) -> str:
+        return f"{{py:obj}}`{found[1]}{found[2] or ''} <{places[found[1]]}>`"
+
     parts = re.split(r"(^ *```.*?^ *```$)", text, flags=re.M | re.S)
     for i in range(0, len(parts), 2):  # between blocks of code
-        parts[i] = name.sub(r"{py:obj}`\1\2 <grokfast_jax.\1>`", parts[i])
+        parts[i] = name.sub(link, parts[i])
     return "".join(parts)
 
 

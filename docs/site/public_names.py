@@ -7,10 +7,13 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 import grokfast_jax
+from grokfast_jax import linesearch
 
 logger = logging.getLogger(__name__)
 TABLE = "docs/site/reference/index.rst"
 PLACE = "reference/generated/grokfast_jax."
+PUBLIC = {name: getattr(grokfast_jax, name) for name in grokfast_jax.__all__}
+PUBLIC |= {f"linesearch.{n}": getattr(linesearch, n) for n in linesearch.__all__}
 
 
 def check(app: Sphinx, environment: BuildEnvironment) -> None:
@@ -20,13 +23,13 @@ def check(app: Sphinx, environment: BuildEnvironment) -> None:
         for name in environment.found_docs
         if name.startswith(PLACE)
     }
-    public = set(grokfast_jax.__all__)
+    public = PUBLIC.keys()
     for name in sorted(public - pages):
         logger.warning("grokfast_jax.%s has no page: add it to %s", name, TABLE)
     for name in sorted(pages - public):
         logger.warning("%s names %s, which is not public", TABLE, name)
-    for name in sorted(public):
-        if not inspect.getdoc(getattr(grokfast_jax, name)):
+    for name, value in PUBLIC.items():
+        if not inspect.getdoc(value):
             logger.warning("grokfast_jax.%s has no docstring", name)
 
 

@@ -21,7 +21,7 @@ from experiments.methods.named import (
 from experiments.settings.config import Budget, Settings, Training
 from experiments.settings.files import Files
 from experiments.settings.flat import MEASURES, NO_FILTER, OPTIMIZER, default_of
-from experiments.settings.method import Method
+from experiments.settings.method import Method, ScheduledOptimizer
 from experiments.settings.options import Options, python_types
 from experiments.settings.presets import PRESETS
 from experiments.settings.task import Task
@@ -251,6 +251,8 @@ def _cut_off(settings: Sequence[Settings]) -> list[str]:
     """What is said of a learning rate that has not fallen to its end."""
     for each in settings:
         optimizer, steps = each.config.optimizer, each.budget.steps
+        if not isinstance(optimizer, ScheduledOptimizer):
+            continue
         ends = optimizer.warmup_steps + optimizer.schedule_steps
         published = each.config.task.defaults  # CIFAR's end before their schedule
         chosen = (optimizer.warmup_steps, optimizer.schedule_steps, steps) != tuple(

@@ -77,10 +77,14 @@ def _file_option(task: type[Task]) -> Any:
         values = _read(path, task.name)
         if values.pop("task", task.name) != task.name:
             raise click.UsageError(f"--file {path} is of another task.")
-        known = {param.name for param in ctx.command.params}
-        if unknown := sorted(values.keys() - known):
+        names = {
+            flag.lstrip("-").replace("-", "_"): param.name
+            for param in ctx.command.params
+            for flag in param.opts
+        }
+        if unknown := sorted(values.keys() - names.keys()):
             raise click.UsageError(f"--file {path}: no option {unknown[0]!r}.")
-        ctx.default_map = values
+        ctx.default_map = {names[name]: value for name, value in values.items()}
 
     return click.option(
         "--file",

@@ -1,16 +1,35 @@
 """Adam and AdamW as rows of the table of optimizers."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import optax
 
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import option, options
 
 
+def decayed() -> Any:
+    """The option that tells what decays."""
+    return option(
+        "all",
+        "What decays: all parameters, or matrices, those of two axes or more, alone.",
+        choices=("all", "matrices"),
+    )
+
+
+def decay_mask(decayed: str) -> Callable[[Any], Any] | None:
+    """Optax's mask of it."""
+    return None if decayed == "all" else _are_matrices
+
+
+def _are_matrices(params: Any) -> Any:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
 @options
-class Adam(Optimizer):
+class Adam(ScheduledOptimizer):
     """Adam; weight decay as coupled L2, after the filter (as published)."""
 
     name: ClassVar[str] = "adam"
@@ -25,21 +44,13 @@ class Adam(Optimizer):
         1e-8, "Added to the root of the second moment.", minimum=0.0
     )
 
-    decayed: str = option(
-        "all",
-        "What decays: all parameters, or matrices, those of two axes or more, alone.",
-        choices=("all", "matrices"),
-    )
+    decayed: str = decayed()
 
     def parts(self) -> tuple[optax.GradientTransformation, ...]:
         """L2, then Adam."""
         adam = optax.scale_by_adam(b1=self.beta1, b2=self.beta2, eps=self.epsilon)
-        mask = None if self.decayed == "all" else _are_matrices
+        mask = decay_mask(self.decayed)
         return optax.add_decayed_weights(self.weight_decay, mask), adam
-
-
-def _are_matrices(params: Any) -> Any:
-    return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
 @options

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import optax
 
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import option, options
 
 
 @options
-class Lion(Optimizer):
+class Lion(ScheduledOptimizer):
     """Lion: the sign of an interpolated momentum; decoupled weight decay."""
 
     name: ClassVar[str] = "lion"

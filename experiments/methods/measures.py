@@ -3,12 +3,14 @@
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from experiments.methods.norms import norm
-from experiments.methods.observe import MEASURES, ObservedState, state_of
-from experiments.settings.measure import Measure, Point
+from experiments.methods.observe import MEASURES, ObservedState, state_of, states_of
+from experiments.settings.measure import UNDEFINED, Measure, Point
 from experiments.settings.options import options
 from experiments.settings.task import Params
+from grokfast_jax.linesearch import LineSearchState
 
 
 @options
@@ -32,6 +34,31 @@ class FilterEffect(Measure):
         """The norm of the gradient, and share and cosine of what the filter added."""
         state = state_of(point.opt_state, ObservedState)
         return {name: getattr(state, name) for name in MEASURES}
+
+
+@options
+class StepSize(Measure):
+    """What a line search found: step size, forward passes a step, failures.
+
+    The passes are those of all steps so far, beside the one that has the gradient;
+    failures are their steps without a move. Other optimizers have none.
+    """
+
+    name: ClassVar[str] = "step_size"
+
+    def __call__(self, point: Point) -> dict[str, jax.Array]:
+        """``step_size``, ``evaluations`` and ``failures``."""
+        searches = states_of(point.opt_state, LineSearchState)
+        if not searches:
+            names = "step_size", "evaluations", "failures"
+            return dict.fromkeys(names, jnp.array(UNDEFINED, jnp.float32))
+        search, dtype = searches[0], searches[0].step_size.dtype
+        steps = jnp.maximum(point.step, 1).astype(dtype)
+        return {
+            "step_size": search.step_size,
+            "evaluations": search.total_evaluations.astype(dtype) / steps,
+            "failures": search.failures.astype(dtype),
+        }
 
 
 def weight_norms(params: Params) -> dict[str, jax.Array]:

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import optax
 
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import option, options
 
 
 @options
-class Muon(Optimizer):
+class Muon(ScheduledOptimizer):
     """Matrices by orthogonalised momentum, all else by AdamW; decoupled decay."""
 
     name: ClassVar[str] = "muon"

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from experiments.methods.adam import Adam, AdamW
 from experiments.methods.batches import BatchQuotient, RandomBatch
 from experiments.methods.ema import Ema
+from experiments.methods.linesearch import AdamSls, Alsals, Salsa, Sls
 from experiments.methods.lion import Lion
 from experiments.methods.ma import Ma
-from experiments.methods.measures import FilterEffect, WeightNorm
+from experiments.methods.measures import FilterEffect, StepSize, WeightNorm
 from experiments.methods.muon import Muon
 from experiments.methods.sgd import Sgd
 from experiments.methods.sign_sgd import SignSgd
@@ -30,10 +31,12 @@ from experiments.settings.task import Task
 
 FILTERS: dict[str, type[Filter]] = {cls.name: cls for cls in (Ema, Ma)}
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    cls.name: cls for cls in (Adam, AdamW, Sgd, Lion, SignSgd, Muon)
+    cls.name: cls
+    for cls in (Adam, AdamW, Sgd, Lion, SignSgd, Muon, Sls, AdamSls, Alsals, Salsa)
 }
 MEASURES_TABLE: dict[str, type[Measure]] = {
-    cls.name: cls for cls in (WeightNorm, FilterEffect, BatchQuotient, RandomBatch)
+    cls.name: cls
+    for cls in (WeightNorm, FilterEffect, StepSize, BatchQuotient, RandomBatch)
 }
 
 M = TypeVar("M", bound=Options)

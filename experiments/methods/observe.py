@@ -41,11 +41,16 @@ def state_of(opt_state: PyTree, kind: type[State]) -> State:
     Raises:
       ValueError: there is none, or there are several.
     """
-    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
-    found = [leaf for leaf in leaves if isinstance(leaf, kind)]
+    found = states_of(opt_state, kind)
     if len(found) != 1:
         raise ValueError(f"{len(found)} states of {kind.__name__}, one was expected.")
     return found[0]
+
+
+def states_of(opt_state: PyTree, kind: type[State]) -> list[State]:
+    """All states of that type."""
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    return [leaf for leaf in leaves if isinstance(leaf, kind)]
 
 
 def observe(

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import optax
 
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import option, options
 
 
 @options
-class Sgd(Optimizer):
+class Sgd(ScheduledOptimizer):
     """Gradient descent with momentum; weight decay as coupled L2."""
 
     name: ClassVar[str] = "sgd"

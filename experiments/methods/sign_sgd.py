@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import optax
 
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import options
 
 
 @options
-class SignSgd(Optimizer):
+class SignSgd(ScheduledOptimizer):
     """The sign of the gradient; decoupled weight decay."""
 
     name: ClassVar[str] = "sign_sgd"

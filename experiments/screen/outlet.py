@@ -43,9 +43,13 @@ _SYMBOLS = {
     "³": "3",
     "⁶": "6",
     "⁻": "-",
+    "₃": "3",
 }
 _LETTERS = {
     "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "δ": "delta",
     "ε": "epsilon",
     "λ": "lamb",  # as the option is called
     "π": "pi",

@@ -42,15 +42,53 @@ def _is_clipping(optimizer: "Optimizer") -> bool:
     return optimizer.clip_norm is not None
 
 
-def _is_scheduled(optimizer: "Optimizer") -> bool:
+def _is_scheduled(optimizer: "ScheduledOptimizer") -> bool:
     return optimizer.schedule != "constant"
 
 
-@options
 class Optimizer(Method):
-    r"""What makes updates of the filtered gradient, and the options that all have.
+    """What makes updates of the filtered gradient; all have these three options.
 
-    The learning rate at step k, with W warm-up steps and T schedule steps, is
+    Each kind declares them itself: sweeps cross options in the order of the fields, and
+    are named by it.
+    """
+
+    weight_decay: float
+    clip_norm: float | None
+    clip_position: str
+
+    @abc.abstractmethod
+    def build(self) -> tuple[optax.GradientTransformation, ...]:
+        """Parts of a chain that makes updates of filtered gradients."""
+
+
+def weight_decay() -> Any:
+    """The option."""
+    return traced(0.0, "Weight decay; see --optimizer.", minimum=0.0)
+
+
+def clip_norm() -> Any:
+    """The option."""
+    return option(
+        None, "Clip the gradient to this global norm. [default: off]", above=0.0
+    )
+
+
+def clip_position() -> Any:
+    """The option."""
+    return option(
+        "before",
+        "Clip before or after the filter.",
+        choices=("before", "after"),
+        needs=(_is_clipping, "without --clip-norm"),
+    )
+
+
+@options
+class ScheduledOptimizer(Optimizer):
+    r"""One with a learning rate, constant or by a schedule.
+
+    At step k, with W warm-up steps and T schedule steps, it is
 
     .. math::
       \eta_k = \eta \min(k / W, 1) \cdot
@@ -61,7 +99,7 @@ class Optimizer(Method):
     """
 
     learning_rate: float = traced(1e-3, "Largest learning rate.", minimum=0.0)
-    weight_decay: float = traced(0.0, "Weight decay; see --optimizer.", minimum=0.0)
+    weight_decay: float = weight_decay()
     warmup_steps: int = option(
         10,
         "Learning rate at step s, from 0: min(s, this)/this of its full value.",
@@ -85,22 +123,15 @@ class Optimizer(Method):
         maximum=1.0,
         needs=(_is_scheduled, "with --schedule constant"),
     )
-    clip_norm: float | None = option(
-        None, "Clip the gradient to this global norm. [default: off]", above=0.0
-    )
-    clip_position: str = option(
-        "before",
-        "Clip before or after the filter.",
-        choices=("before", "after"),
-        needs=(_is_clipping, "without --clip-norm"),
-    )
+    clip_norm: float | None = clip_norm()
+    clip_position: str = clip_position()
 
     @abc.abstractmethod
     def parts(self) -> tuple[optax.GradientTransformation, ...]:
         """Weight decay and direction, in their order; without the learning rate."""
 
     def build(self) -> tuple[optax.GradientTransformation, ...]:
-        """Parts of a chain that makes updates of filtered gradients."""
+        """Those parts, then the learning rate."""
         return *self.parts(), optax.scale_by_learning_rate(self.rate())
 
     def rate(self) -> Callable[[jax.Array], jax.Array]:

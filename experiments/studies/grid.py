@@ -17,6 +17,7 @@ from experiments.methods.named import settings_of
 from experiments.results import markdown, over_seeds
 from experiments.results.milestones import first_step
 from experiments.settings.config import Settings
+from experiments.settings.method import ScheduledOptimizer
 from experiments.studies.runs import read_sweep, train_study
 from experiments.tasks import TASKS
 
@@ -147,6 +148,7 @@ class Grid:
 
 def _setting(settings: Settings) -> Setting:
     optimizer = settings.config.optimizer
+    assert isinstance(optimizer, ScheduledOptimizer)  # AdamW, by the grid's command
     texts = [
         ":".join(
             [f.name, *(f"{n}={v}" for n, v in f.in_effect().items() if n in _TRIED)]

@@ -265,6 +265,7 @@ def _searching_adam(
         **extra_args: Any,
     ) -> tuple[optax.Updates, AdamSearchState]:
         check_state(name, state, AdamSearchState)
+        check_state(name, state.search, LineSearchState)
         loss = checked(name, updates, params, value, grad, value_fn)
         _, moments = adam.update(updates, state.adam, params)
 

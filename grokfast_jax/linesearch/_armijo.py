@@ -50,9 +50,11 @@ def scale_by_armijo(
     loss :math:`f_t` of this step's batch,
 
     .. math::
-      s_t &= \langle \nabla f_t(\theta_t), d_t \rangle, \qquad
-      \bar s_t = \beta_3 \bar s_{t-1} + (1 - \beta_3)\, s_t \\
-      \bar\Delta(\eta) &= \beta_3 \bar\Delta_{t-1} + (1 - \beta_3)
+      s_t = \langle \nabla f_t(\theta_t), d_t \rangle, \qquad
+      \bar s_t = \beta_3 \bar s_{t-1} + (1 - \beta_3)\, s_t
+
+    .. math::
+      \bar\Delta(\eta) = \beta_3 \bar\Delta_{t-1} + (1 - \beta_3)
         \left( f_t(\theta_t) - f_t(\theta_t - \eta d_t) \right)
 
     it takes the first of :math:`\eta = \gamma\eta_{t-1} \delta^k`, k = 0, 1, …, with

@@ -96,6 +96,15 @@ def test_options_override_the_file(file, capsys):
     assert plan(capsys, "modular", "--file", path) == whole
 
 
+def test_a_file_may_pair_its_lists(tmp_path, capsys):
+    path = tmp_path / "options.toml"
+    path.write_text(
+        'task = "modular"\nfilter = ["ema", "ma"]\nlamb = [1.0, 2.0]\nzip = true\n'
+    )
+    rows = plan(capsys, "--file", str(path))["settings"]
+    assert [(row["filter"], row["lamb"]) for row in rows] == [("ema", 1), ("ma", 2)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

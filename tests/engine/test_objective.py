@@ -12,7 +12,7 @@ import pytest
 from experiments.engine.objective import mean_loss
 from experiments.engine.train import initialize, run_chunk
 from experiments.methods.observe import state_of
-from experiments.settings.method import Optimizer
+from experiments.settings.method import ScheduledOptimizer
 from experiments.settings.options import options
 from tests.support.tiny import TASK, config_of
 
@@ -44,7 +44,7 @@ def spy():
 
 
 @options
-class Spying(Optimizer):
+class Spying(ScheduledOptimizer):
     """Plain descent that looks."""
 
     name: ClassVar[str] = "spying"

@@ -40,7 +40,15 @@ TESTS = {
     "_guard.py": ["guard"],
     "_linear.py": ["linear"],
     "_linearity.py": ["linearity"],
+    "linesearch/_adam_sls.py": ["linesearch"],
+    "linesearch/_along.py": ["linesearch"],
+    "linesearch/_armijo.py": ["linesearch"],
+    "linesearch/_cadence.py": ["linesearch"],
+    "linesearch/_optimizers.py": ["linesearch"],
+    "linesearch/_parts.py": ["linesearch"],
+    "linesearch/_search.py": ["linesearch"],
     "_lowpass.py": ["filters", "arguments"],
+    "_matching.py": ["matching"],
     "_optimizers.py": ["optimizers"],
     "_paths.py": ["paths"],
     "_response.py": ["response"],
@@ -131,11 +139,11 @@ class _Change(ast.NodeTransformer):
 
 def mutants() -> Iterator[Mutant]:
     """All single changes of the library."""
-    for path in sorted(LIBRARY.glob("_*.py")):
-        count = _Change(None)
+    for path in sorted(LIBRARY.rglob("_*.py")):
+        count, file = _Change(None), path.relative_to(LIBRARY).as_posix()
         count.visit(ast.parse(path.read_text(encoding="utf-8")))
         for index, description in enumerate(count.seen):
-            yield Mutant(path.name, index, f"{path.name}: {description}")
+            yield Mutant(file, index, f"{file}: {description}")
 
 
 def start(mutant: Mutant) -> int:

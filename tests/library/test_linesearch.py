@@ -625,6 +625,15 @@ def test_what_an_update_needs(make, change, error, message):
         tx.update(**given)
 
 
+@pytest.mark.parametrize("make", [sls, adam_sls, salsa])  # in alsals Adam is first
+def test_a_batch_of_states_is_refused(make):
+    tx, lanes = make(), jnp.ones((3, 2))
+    states = jax.vmap(tx.init)(lanes)
+    with pytest.raises(ValueError, match=r"batch of the shape \(3,\)"):
+        step(tx, quadratic, lanes[0], states)
+    jax.vmap(lambda x, state: step(tx, quadratic, x, state))(lanes, states)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

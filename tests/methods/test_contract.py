@@ -50,19 +50,19 @@ def others(cls, field):
         return [not default]
     if kind is int:
         return [(default or 0) + 3]
-    largest = meta["below"] or meta["maximum"]
-    return [0.25 * largest, 0.3] if largest else [0.25, 3.0, 1e-5]
+    largest, least = meta["below"] or meta["maximum"], meta["minimum"] or 0.0
+    return [0.25 * largest, 0.7] if largest else [least + d for d in (0.25, 3.0, 1e-5)]
 
 
 def varied(cls):
     """The method with each of its options changed, one at a time; and its name."""
     # Where all options have an effect.
-    enabling = {"schedule": "cosine", "clip_norm": 0.7}
+    enabling = {"schedule": "cosine", "clip_norm": 0.7, "slope": "finite_difference"}
     own = {f.name for f in cls.fields()}
     base = cls(**{n: v for n, v in enabling.items() if n in own})
     for field in cls.fields():
         for value in others(cls, field):
-            if value != getattr(base, field.name):
+            if value != getattr(base, field.name) or field.name in enabling:
                 yield field, value, dataclasses.replace(base, **{field.name: value})
 
 
@@ -128,6 +128,7 @@ def test_traced_options_are_leaves_and_static_ones_are_not(kind, cls):
 def test_traced_options_compile_nothing_anew(kind, cls):
     """And have an effect: other losses."""
     base = {"learning_rate": 0.01, "weight_decay": 0.1}
+    base |= {"increase_factor": 3.0}  # each search backtracks
     changes = [{}, *({f.name: v} for f, v, _ in varied(cls) if f.metadata["traced"])]
     losses, compiled = set(), []
     for change in changes:
