@@ -31,14 +31,15 @@ help:
 grok: $(VENV)/installed
 	$(RUN) -m experiments grok
 
-# Most of the time goes into compiling tiny programs: quickly, for the quick tests.
-test test-thorough: export XLA_FLAGS += --xla_backend_optimization_level=0
+# Most of the time goes into compiling tiny programs: quickly, for these two.
+TEST = XLA_FLAGS="$$XLA_FLAGS $$($(RUN) tests/support/xla_flags.py)" $(RUN) -m pytest
+
 test: $(VENV)/installed
-	$(RUN) -m pytest -n $(WORKERS) -m "not slow and not thorough"
+	$(TEST) -n $(WORKERS) -m "not slow and not thorough"
 
 test-thorough: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable ".[thorough]"
-	$(RUN) -m pytest -n $(WORKERS) -m "thorough and not slow"
+	$(TEST) -n $(WORKERS) -m "thorough and not slow"
 
 test-all: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable ".[thorough]"

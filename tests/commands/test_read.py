@@ -174,10 +174,18 @@ def test_json_of_a_run(tmp_path, capsys):
     assert summary["status"] == "completed"
 
 
+LARGE = ("cifar", "glue", "gpt", "imdb")  # their programs are compiled: for memory
+
+
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:vocabulary is:UserWarning")  # gpt2, of characters
 @pytest.mark.parametrize(
-    ("task", "name"), [(t, n) for t, names in PRESETS.items() for n in names]
+    ("task", "name"),
+    [
+        pytest.param(t, n, marks=[pytest.mark.slow] if t in LARGE else [])
+        for t, names in PRESETS.items()
+        for n in names
+    ],
 )
 def test_every_preset_builds(task, name, real_data, request, capsys):
     options = ["--preset", name, "--seed", "7", "--dry-run", "--json"]

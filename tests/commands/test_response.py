@@ -12,8 +12,9 @@ from experiments.results.response import MEASURES, measure
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.98])
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(
+    ("alpha", "normalize"), [(0.0, False), (0.5, True), (0.98, False)]
+)
 def test_exponential_moving_average(alpha, normalize):
     m = measure(Ema(alpha=alpha, lamb=2.0, normalize=normalize)).measures
     whole = 3 if normalize else 1

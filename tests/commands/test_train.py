@@ -71,8 +71,10 @@ def test_train_leaves_a_record(tmp_path, capsys):
     ("optimizer", "own"),
     [
         ("lion", {"beta1": 0.9, "beta2": 0.99}),
-        ("sign_sgd", {}),
-        ("muon", {"beta": 0.8, "newton_schulz_steps": 5}),
+        pytest.param("sign_sgd", {}, marks=pytest.mark.slow),
+        pytest.param(
+            "muon", {"beta": 0.8, "newton_schulz_steps": 5}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_optimizer_trains_and_is_shown(tmp_path, capsys, optimizer, own):

@@ -76,7 +76,7 @@ def test_looped_lanes_are_the_runs_alone_bit_for_bit(filter):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("filter", ["ema", "ma"])
+@pytest.mark.parametrize("filter", [pytest.param("ema", marks=pytest.mark.slow), "ma"])
 def test_batched_lanes_are_the_runs_alone_to_rounding(filter):
     lanes = configs(filter)
     losses, metrics, _ = together(lanes, "vmap")

@@ -54,7 +54,9 @@ class Spying(ScheduledOptimizer):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("filter", ["none", "ema"])
+@pytest.mark.parametrize(
+    "filter", [pytest.param("none", marks=pytest.mark.slow), "ema"]
+)
 def test_value_fn_gives_the_value(filter):
     """At the same parameters bit for bit, in every batch; less of it downhill."""
     config = dataclasses.replace(config_of(filter=filter), optimizer=Spying())

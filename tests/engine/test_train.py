@@ -33,7 +33,14 @@ def assert_same(a, b):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("filter", ["none", "ema", "ma"])
+@pytest.mark.parametrize(
+    "filter",
+    [
+        pytest.param("none", marks=pytest.mark.slow),
+        pytest.param("ema", marks=pytest.mark.slow),
+        "ma",
+    ],
+)
 def test_chunks_may_be_cut_anywhere(filter):
     """One chunk of 9 steps equals three of 3, bit for bit, across epochs' ends."""
     losses = []

@@ -44,7 +44,7 @@ for name in TASKS:
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_lanes_on_eight_devices_are_the_runs_alone(tmp_path):
     flags = f"{os.environ.get('XLA_FLAGS', '')} "
     done = subprocess.run(

@@ -252,7 +252,7 @@ def test_it_learns_and_dropout_differs_from_step_to_step(root):
     assert np.abs(one - none).max() > 1e-3
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_lanes_are_the_runs_alone(root):
     """Looped bit for bit; batched to rounding, though they share their lengths."""
     task = tiny(root)
@@ -307,7 +307,7 @@ sys.exit(main(["sweep", "glue", "--encoder", str(root / "encoder"), "--data-dir"
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_sweep_on_eight_devices(tmp_path):
     flags = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
