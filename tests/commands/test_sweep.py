@@ -99,7 +99,8 @@ def test_options_override_the_file(file, capsys):
 def test_a_file_may_pair_its_lists(tmp_path, capsys):
     path = tmp_path / "options.toml"
     path.write_text(
-        'task = "modular"\nfilter = ["ema", "ma"]\nlamb = [1.0, 2.0]\nzip = true\n'
+        'task = "modular"\nfilter = ["ema", "ma"]\nlamb = [1.0, 2.0]\nzip = true\n',
+        encoding="utf-8",
     )
     rows = plan(capsys, "--file", str(path))["settings"]
     assert [(row["filter"], row["lamb"]) for row in rows] == [("ema", 1), ("ma", 2)]
