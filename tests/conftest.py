@@ -28,6 +28,14 @@ DATA = Path(os.environ.get("GROKFAST_DATA", REPOSITORY.parent / "shared" / "data
 WHERE = "GROKFAST_DATA names the directory of data sets, by default ../shared/data"
 
 
+@pytest.fixture
+def ctrl_c_interrupts():
+    """As from a terminal: in the background a shell lets Ctrl-C be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """Every compiled program maps memory, and Linux gives a process 65,530 maps.

@@ -93,7 +93,7 @@ def _scale(ax: Axes, column: str) -> None:
     if column.endswith("accuracy"):
         ax.set_ylim(-0.02, 1.02)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    elif column.endswith("loss"):
+    elif column.endswith(("loss", "step_size")):
         scale(ax, "y", [np.asarray(line.get_ydata()) for line in ax.lines])
     else:  # with room above: a norm that hardly falls is not on the frame
         ax.set_ylim(0, 1.1 * ax.get_ylim()[1])

@@ -179,4 +179,6 @@ def read_sweep(path: Path) -> list[Settings]:
     """The runs of a committed file, which ``sweep --file`` trains too."""
     values = read_options(path)
     task, seeds = TASKS[values.pop("task")], values.pop("seeds", None)
-    return every_setting(task, combinations(options_of(values, seeds)))
+    zipped = values.pop("zip", False)
+    rows = combinations(options_of(values, seeds), zipped=zipped)
+    return every_setting(task, rows)

@@ -154,6 +154,7 @@ def test_watching_waits_for_the_first_lane(sweep, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_cleanly(sweep, tmp_path, number):
     begun(sweep)

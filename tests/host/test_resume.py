@@ -139,14 +139,6 @@ def test_a_terminal_that_says_twice_that_it_closes(tmp_path, number):
     assert (tmp_path / "a" / "checkpoints" / str(summary["steps"])).is_dir()
 
 
-@pytest.fixture
-def ctrl_c_interrupts():
-    """As from a terminal: in the background a shell lets Ctrl-C be ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_only_a_second_ctrl_c_interrupts_what_is_being_saved():
     with stop_requests() as is_requested:
