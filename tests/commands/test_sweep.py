@@ -6,9 +6,11 @@ import pytest
 
 from experiments.commands.cli import main
 from experiments.studies import reproduction
+from experiments.studies.runs import read_sweep
 from tests.support.command_line import TINY, error_of, json_of, notes_of
 
 STUDIES = Path(reproduction.__file__).parent
+TUNING = sorted((STUDIES / "linesearch").glob("*-tuning.toml"))
 FILES = {
     "mnist.toml": (
         20,
@@ -94,6 +96,18 @@ def test_options_override_the_file(file, capsys):
     assert [row["alpha"] for row in changed["settings"]] == [None, 0.9, 0.8]
     # With the task's name too.
     assert plan(capsys, "modular", "--file", path) == whole
+
+
+@pytest.mark.parametrize("path", TUNING, ids=[path.stem for path in TUNING])
+def test_learning_rates_have_as_many_tries(path):
+    rates = {}
+    for settings in read_sweep(path):
+        optimizer = settings.config.optimizer
+        kind = optimizer.name, optimizer.schedule
+        rates.setdefault(kind, set()).add(optimizer.learning_rate)
+    kinds = [("adamw", "constant"), ("adamw", "cosine"), ("sgd", "cosine")]
+    assert list(rates) == kinds
+    assert [len(tries) for tries in rates.values()] == [4, 4, 4]
 
 
 def test_a_file_may_pair_its_lists(tmp_path, capsys):
